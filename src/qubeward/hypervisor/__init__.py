@@ -1,0 +1,1 @@
+"""Running qubes: one contract, and the drivers that keep it."""

@@ -1,0 +1,130 @@
+"""What a hypervisor driver does: the contract that every driver's tests hold it to.
+
+A driver speaks in uuids, names and bytes. It knows nothing of qubes' classes, policy or storage
+pools. Every call may take long and none blocks the event loop; calls about one domain that hangs
+delay no other domain.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+from uuid import UUID
+
+
+class DomainState(Enum):
+    """Where a domain that the hypervisor knows is in its life (libvirt's virDomainState)."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUSPENDED = "suspended"
+    HALTING = "halting"
+    DYING = "dying"
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """One disk of a domain. `serial` is the volume's name: guests find their disks by it."""
+
+    serial: str
+    path: str
+    format: str = "raw"
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectKernel:
+    """A kernel the hypervisor loads itself, and its command line."""
+
+    vmlinuz: str
+    initramfs: str | None
+    options: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainSpec:
+    """All that is needed to run a domain. Paths are absolute paths of the host."""
+
+    uuid: UUID
+    name: str
+    memory_mib: int
+    max_memory_mib: int
+    vcpus: int
+    disks: Sequence[Disk]
+    kernel: DirectKernel | None = None
+    console_log: str | None = None
+    debug: bool = False
+    features: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainInfo:
+    """A domain as it is now. Memory in KiB, CPU time in nanoseconds."""
+
+    uuid: UUID
+    name: str
+    id: int
+    state: DomainState
+    memory_kib: int
+    max_memory_kib: int
+    cpu_time_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainChange:
+    """Something happened to a domain, whoever asked for it. `state` None: it is gone."""
+
+    uuid: UUID
+    state: DomainState | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostInfo:
+    """What the host has: memory in MiB, logical CPUs, and how guests are accelerated."""
+
+    memory_mib: int
+    cpus: int
+    accel: str
+
+
+OnChange = Callable[[DomainChange], None]
+
+
+class Hypervisor(Protocol):
+    """A driver. Errors are `HypervisorError`, with what failed and why."""
+
+    async def open(self, on_change: OnChange) -> HostInfo:
+        """Connect. `on_change` is called on the event loop, in order for each domain.
+
+        Called once, before any other. Domains that already run keep running and are
+        listed by `domains()`; every later change of theirs is reported.
+        """
+
+    async def close(self) -> None:
+        """Disconnect. Domains keep running (but the fake's, which live in this process)."""
+
+    async def create(self, spec: DomainSpec) -> DomainInfo:
+        """Create the domain, paused at its first instruction.
+
+        Raises `HypervisorError`; then nothing of the domain is left.
+        """
+
+    async def unpause(self, uuid: UUID) -> None:
+        """Let a paused domain run."""
+
+    async def pause(self, uuid: UUID) -> None:
+        """Stop a domain's processors; its memory stays."""
+
+    async def request_shutdown(self, uuid: UUID) -> None:
+        """Ask the guest to power off (ACPI), and return once it is asked."""
+
+    async def destroy(self, uuid: UUID) -> None:
+        """End the domain at once. No error if there is none; works while other calls hang."""
+
+    async def domains(self) -> Sequence[DomainInfo]:
+        """List the domains that exist now, with figures. A hung domain delays nothing."""
+
+    async def console(self, uuid: UUID) -> str:
+        """Return the path of the domain's console, a tty of the host."""

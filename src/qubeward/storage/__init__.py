@@ -1,0 +1,1 @@
+"""Volumes on disk: one contract, and the drivers that keep it."""
