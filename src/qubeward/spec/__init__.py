@@ -1,0 +1,30 @@
+"""The method table. It imports no handler, so anything may read it."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from . import describe, event, feature, label, notes, property, tag, vm  # noqa: A004
+from .method import Method
+
+AnyMethod = Method[Any, Any, Any]
+
+
+def _index(*families: tuple[AnyMethod, ...]) -> Mapping[str, AnyMethod]:
+    rows = [row for family in families for row in family]
+    table = {row.name: row for row in rows}
+    if len(table) != len(rows):
+        raise ValueError("a method is in the table twice")
+    return MappingProxyType(table)
+
+
+METHODS = _index(
+    vm.METHODS,
+    label.METHODS,
+    property.METHODS,
+    feature.METHODS,
+    tag.METHODS,
+    notes.METHODS,
+    event.METHODS,
+    describe.METHODS,
+)

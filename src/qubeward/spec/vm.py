@@ -1,0 +1,149 @@
+"""admin.vmclass.* and admin.vm.*: which qubes there are, and their life."""
+
+from ..errors import (
+    AdminError,
+    NotHaltedError,
+    NotPausedError,
+    NotRunningError,
+    NotStartedError,
+    NoTemplateError,
+    OutOfMemoryError,
+    PropertyValueError,
+    ProtocolError,
+    QubeError,
+    QubeExistsError,
+    QubeInUseError,
+    QubeNotFoundError,
+    ShutdownTimeoutError,
+    StartFailedError,
+    StorageError,
+)
+from ..names import QUBE
+from ..untrusted import NOTHING
+from .body import entry, lines
+from .classes import CREATABLE
+from .method import Dest, Effect, Method, PerDialect, Scope, Since
+from .vm_body import CLASS, DRAFT_ROW, FIGURES, NEW_QUBE, R4_ROW, SHUTDOWN_OPTIONS, creator_arg
+
+CLASS_LIST = Method(
+    name="admin.vmclass.List",
+    dest=Dest.ADMIN,
+    arg=entry(CLASS),
+    payload=NOTHING,
+    reply=lines(CLASS),
+    effect=Effect.READ,
+    scope=Scope.GLOBAL,
+    since=Since.DRAFT,
+    summary="List the classes of qubes.",
+)
+LIST = Method(
+    name="admin.vm.List",
+    dest=Dest.ANY,
+    arg=entry(QUBE),
+    payload=NOTHING,
+    reply=PerDialect(r4=lines(R4_ROW), draft=lines(DRAFT_ROW)),
+    effect=Effect.READ,
+    scope=Scope.GLOBAL,
+    since=Since.DRAFT,
+    summary="List the qubes that the caller may see, dom0 first; to a qube, only that one.",
+)
+CREATE = {
+    row.name: Method(
+        name=f"admin.vm.Create.{row.name}",
+        dest=Dest.ADMIN,
+        arg=creator_arg(row),
+        payload=NEW_QUBE,
+        reply=NOTHING,
+        effect=Effect.WRITE,
+        scope=Scope.GLOBAL,
+        since=Since.R4 if row.name == "RemoteVM" else Since.DRAFT,
+        summary=f"Create a {row.name}."
+        + (" Without argument: from the default template." if row.template else ""),
+        errors=(
+            QubeExistsError,
+            QubeNotFoundError,
+            ProtocolError,
+            PropertyValueError,
+            StorageError,
+        ),
+    )
+    for row in CREATABLE
+}
+REMOVE = Method(
+    name="admin.vm.Remove",
+    dest=Dest.ANY,
+    arg=NOTHING,
+    payload=NOTHING,
+    reply=NOTHING,
+    effect=Effect.WRITE,
+    scope=Scope.GLOBAL,
+    since=Since.DRAFT,
+    summary="Remove a halted qube that nothing refers to, with its volumes.",
+    errors=(QubeInUseError, NotHaltedError),
+)
+
+
+def _life(
+    verb: str, summary: str, *errors: type[AdminError], effect: Effect = Effect.EXECUTE
+) -> Method[None, None, None]:
+    return Method(
+        name=f"admin.vm.{verb}",
+        dest=Dest.ANY,
+        arg=NOTHING,
+        payload=NOTHING,
+        reply=NOTHING,
+        effect=effect,
+        scope=Scope.LOCAL,
+        since=Since.DRAFT,
+        summary=summary,
+        errors=errors,
+    )
+
+
+START = _life(
+    "Start",
+    "Start a qube, and its netvm before it; returns when it is up.",
+    NotHaltedError,
+    StartFailedError,
+    OutOfMemoryError,
+    NoTemplateError,
+)
+SHUTDOWN = Method(
+    name="admin.vm.Shutdown",
+    dest=Dest.ANY,
+    arg=SHUTDOWN_OPTIONS,
+    payload=NOTHING,
+    reply=NOTHING,
+    effect=Effect.EXECUTE,
+    scope=Scope.LOCAL,
+    since=Since.DRAFT,
+    summary="Ask a qube to power off; with `wait`, return when it is off.",
+    errors=(NotStartedError, NotRunningError, QubeInUseError, ShutdownTimeoutError, QubeError),
+)
+KILL = _life("Kill", "End a qube at once.", NotStartedError, QubeError)
+PAUSE = _life("Pause", "Stop a running qube's processors.", NotRunningError, QubeError)
+UNPAUSE = _life("Unpause", "Let a paused qube run.", NotPausedError, QubeError)
+CURRENT_STATE = Method(
+    name="admin.vm.CurrentState",
+    dest=Dest.ANY,
+    arg=NOTHING,
+    payload=NOTHING,
+    reply=FIGURES,
+    effect=Effect.READ,
+    scope=Scope.LOCAL,
+    since=Since.R4,
+    summary="Tell a qube's state, memory and CPU time.",
+)
+
+METHODS = (
+    CLASS_LIST,
+    LIST,
+    *CREATE.values(),
+    REMOVE,
+    START,
+    SHUTDOWN,
+    KILL,
+    PAUSE,
+    UNPAUSE,
+    CURRENT_STATE,
+)
