@@ -30,7 +30,15 @@ class PropertySet(Fact):
 
 @dataclass(frozen=True, slots=True)
 class PropertyReset(Fact):
-    """A property went back to its default, or its default changed."""
+    """A property went back to its default."""
+
+    name: PropertyName
+    old: PropertyValue
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultChanged(Fact):
+    """A property that isn't set has another value now, because its default moved."""
 
     name: PropertyName
     old: PropertyValue

@@ -112,16 +112,23 @@ class Hypervisor(Protocol):
         """
 
     async def unpause(self, uuid: UUID) -> None:
-        """Let a paused domain run."""
+        """Let a paused domain run. No error if it runs."""
 
     async def pause(self, uuid: UUID) -> None:
-        """Stop a domain's processors; its memory stays."""
+        """Stop a domain's processors; its memory stays. No error if they are stopped."""
 
     async def request_shutdown(self, uuid: UUID) -> None:
-        """Ask the guest to power off (ACPI), and return once it is asked."""
+        """Ask the guest to power off (ACPI), and return once it is asked.
+
+        Raises `HypervisorError` for a domain that is not running.
+        """
 
     async def destroy(self, uuid: UUID) -> None:
-        """End the domain at once. No error if there is none; works while other calls hang."""
+        """End the domain at once. No error if there is none; works while other calls hang.
+
+        That the domain is gone is reported before this returns: what is reported later is
+        of a domain created later.
+        """
 
     async def domains(self) -> Sequence[DomainInfo]:
         """List the domains that exist now, with figures. A hung domain delays nothing."""

@@ -42,7 +42,7 @@ def _property_set(fact: facts.PropertySet) -> Iterator[Said]:
     yield Said(f"property-set:{fact.name}", fields)
 
 
-def _property_reset(fact: facts.PropertyReset) -> Iterator[Said]:
+def _property_reset(fact: facts.PropertyReset | facts.DefaultChanged) -> Iterator[Said]:
     fields = (("name", fact.name), ("oldvalue", fact.old))
     for stem in ("pre-reset", "pre-del", "reset", "del"):
         yield Said(f"property-{stem}:{fact.name}", fields)
@@ -88,6 +88,7 @@ SPELLINGS: Final[Mapping[type[Fact], Callable[[Any], Iterator[Said]]]] = Mapping
     {
         facts.PropertySet: _property_set,
         facts.PropertyReset: _property_reset,
+        facts.DefaultChanged: _property_reset,
         facts.StateChanged: _state_changed,
         facts.FeatureSet: _feature_set,
         facts.FeatureRemoved: _feature_removed,

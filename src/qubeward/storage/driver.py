@@ -25,7 +25,10 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a driver can do, so that nobody needs to ask which driver it is."""
+    """What a driver can do, so that nobody needs to ask which driver it is.
+
+    A pool's own are known after its `setup`: the file system has a say.
+    """
 
     cheap_snapshots: bool
     keeps_revisions: bool
@@ -72,13 +75,20 @@ class Driver(Protocol):
         """Make the pool ready (directories, checks). Raises `StorageError` if it can't be."""
 
     async def create(self, volume: VolumeSpec) -> None:
-        """Make the volume, empty and sparse. Nothing to do for volatile and snapshot volumes."""
+        """Make the volume, empty and sparse. Nothing to do for volatile and snapshot volumes.
+
+        Raises `StorageError` if there is data under this vid: a new qube never gets an old one's.
+        """
 
     async def remove(self, vid: str) -> None:
         """Remove the volume with its revisions and working files. No error if it isn't there."""
 
     async def start(self, volume: VolumeSpec) -> BlockImage:
-        """Make the volume usable by a guest (the table above), and return where it is."""
+        """Make the volume usable by a guest (the table above), and return where it is.
+
+        For when no guest runs on it. What a guest wrote to a saved volume before a crash is
+        committed first. Raises `StorageError` if the volume or its source isn't there.
+        """
 
     async def stop(self, volume: VolumeSpec) -> None:
         """End the guest's use: commit what is saved, throw away what is not.
@@ -88,10 +98,17 @@ class Driver(Protocol):
         """
 
     async def import_begin(self, volume: VolumeSpec, size_bytes: int) -> Path:
-        """Return a file of this size that the caller fills; the volume is untouched so far."""
+        """Return a file of this size that the caller fills; the volume is untouched so far.
+
+        A file left by an earlier import is replaced. Raises `StorageError` for a volume that is
+        not saved.
+        """
 
     async def import_end(self, volume: VolumeSpec, *, success: bool) -> None:
-        """Make the filled file the volume, in one durable switch; or throw it away."""
+        """Make the filled file the volume, in one durable switch; or throw it away.
+
+        Raises `StorageError` for a success of what was not begun (or has been ended).
+        """
 
     async def size_bytes(self, volume: VolumeSpec) -> int:
         """Return the volume's size as a guest sees it."""

@@ -1,0 +1,1 @@
+"""The daemon: the only place that knows all rooms, and puts them together."""

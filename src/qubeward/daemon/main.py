@@ -1,0 +1,205 @@
+"""Assemble the daemon, run it, and end it well."""
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from ..bus import Bus
+from ..errors import AdminError
+from ..extensions import EXTENSIONS
+from ..hooks import Hooks
+from ..hypervisor.driver import DomainChange, Hypervisor
+from ..model.system import Host, System
+from ..names import PropertyName
+from ..ops.background import Background
+from ..ops.journal import Journal
+from ..ops.observe import on_change, take_figures
+from ..ops.pools import Pools
+from ..ops.recover import recover
+from ..ops.world import Agents, World
+from ..server.gate import Endpoint, Gate, OnlyAdmin
+from ..server.peers import administrators
+from ..server.serve import Corridor
+from ..server.streams import Streams
+from ..server.unix import Limits, Listener
+from ..store.load import fill, is_fresh
+from ..store.memory import MemoryBackend
+from ..store.sqlite import SqliteBackend, StoreUnusableError
+from ..store.transaction import Backend, Ledger, Rows
+from ..wire.dialect import Dialect
+from . import drivers, fresh, log
+from .config import Config, ConfigError, load
+from .systemd import notify, watchdog_interval_s
+
+logger = logging.getLogger(__name__)
+
+#: Where the daemon listens, below its root, and what is spoken there.
+SOCKETS = (("run/qubesd.sock", Dialect.R4), ("run/qubeward/draft.sock", Dialect.DRAFT))
+
+
+class AlreadyRunningError(Exception):
+    """Another daemon serves this root."""
+
+
+def run(root: Path, overrides: Sequence[str] = ()) -> int:
+    """Run the daemon in the foreground until it is told to stop; return its exit status."""
+    try:
+        config = load(root / "etc/qubeward/qubeward.toml", overrides)
+    except ConfigError as error:
+        print(f"qubeward: {error}")  # noqa: T201  # there is no log yet
+        return 2
+    log.configure(config["log.level"], config["log.format"])
+    try:
+        with _only_one(root):
+            driver = fresh.choose_driver(root, config)
+            hypervisor, agents = drivers.make(root, config)
+            backend = _backend(root, config)
+            asyncio.run(Daemon(root, config, hypervisor, agents, backend, driver).serve())
+    except (AlreadyRunningError, StoreUnusableError, AdminError, OSError) as error:
+        logger.critical("%s", error)
+        return 1
+    return 0
+
+
+def _only_one(root: Path) -> IO[str]:
+    """Hold the lock of the root until the process ends."""
+    path = root / "run/qubeward/daemon.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = path.open("a+", encoding="ascii")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.seek(0)
+        pid = handle.read().strip() or "unknown"
+        handle.close()
+        raise AlreadyRunningError(
+            f"another daemon (process {pid}) serves {root}: stop it first, or use another --root"
+        ) from None
+    handle.truncate(0)
+    handle.write(f"{os.getpid()}\n")
+    handle.flush()
+    return handle
+
+
+def _backend(root: Path, config: Config) -> Backend:
+    if config["store.driver"] == "memory":
+        return MemoryBackend()
+    return SqliteBackend(root / "var/lib/qubeward/state.db")
+
+
+@dataclass(slots=True)
+class Daemon:
+    """One daemon, from its start to its end."""
+
+    root: Path
+    config: Config
+    hypervisor: Hypervisor
+    agents: Agents
+    backend: Backend
+    first_driver: str
+
+    async def serve(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        async with asyncio.TaskGroup() as group:
+            background = Background(group)
+            listeners = await self._start(background)
+            notify("READY=1", f"STATUS=Serving {self.root}")
+            logger.info("ready, serving %s", self.root)
+            await stop.wait()
+            notify("STOPPING=1")
+            logger.info("stopping")
+            for listener in listeners:
+                listener.close()
+            await background.drain(self.config["server.stop_grace_s"])
+        await self.hypervisor.close()
+        self.backend.close()
+        logger.info("stopped")
+
+    async def _start(self, background: Background) -> list[Listener]:
+        world, ledger, hooks, rows = await self._assemble(background)
+        await world.pools.open_all()
+        await recover(world, rows.get("journal", ()), rows.get("running", ()))
+        await world.journal.stored()
+        streams = Streams(world.bus)
+        corridor = Corridor(world, Gate(world, OnlyAdmin(), hooks), ledger, streams)
+        listeners = await self._listen(corridor)
+        background.create_task(_keep_time(world, listeners))
+        return listeners
+
+    async def _assemble(self, background: Background) -> tuple[World, Ledger, Hooks, Rows]:
+        waiting: list[DomainChange] = []
+        worlds: list[World] = []
+
+        def heard(change: DomainChange) -> None:
+            if worlds:
+                on_change(worlds[0], change)
+            else:
+                waiting.append(change)
+
+        host = await self.hypervisor.open(heard)
+        hooks = Hooks()
+        for register in EXTENSIONS:
+            register(hooks)
+        system = System(Host(host.memory_mib, host.cpus), react=hooks.react)
+        pools = Pools(system, self.root, self.config.below("storage"))
+        system.has_kernel = pools.has_kernel
+        rows = self.backend.load()
+        fill(system, rows, lambda text: logger.error("left out of the store: %s", text))
+        bus = Bus()
+        ledger = Ledger(system, self.backend, bus)
+        if is_fresh(system):
+            fresh.set_up(system, self.root, self.first_driver)
+        journal = Journal(system, ledger)
+        world = World(
+            system, self.hypervisor, pools, journal, bus, self.agents, background, self.root
+        )
+        worlds.append(world)
+        for change in waiting:
+            on_change(world, change)
+        return world, ledger, hooks, rows
+
+    async def _listen(self, corridor: Corridor) -> list[Listener]:
+        config = self.config
+        limits = Limits(
+            request_bytes=config["server.request_bytes"],
+            header_bytes=config["server.header_bytes"],
+            read_deadline_s=config["server.read_deadline_s"],
+            write_deadline_s=config["server.write_deadline_s"],
+            connections=config["server.connections"],
+        )
+        admitted = administrators(config["server.group"])
+        listeners = []
+        for name, dialect in SOCKETS:
+            listener = Listener(corridor, Endpoint(dialect, judged=True), limits, admitted)
+            await listener.open(self.root / name, admitted.group)
+            listeners.append(listener)
+        return listeners
+
+
+async def _keep_time(world: World, listeners: Sequence[Listener]) -> None:
+    """Do what comes round: deadlines each second, figures, and systemd's watchdog."""
+    loop = asyncio.get_running_loop()
+    interval_s = watchdog_interval_s()
+    next_word = next_figures = loop.time()
+    while True:
+        now = loop.time()
+        for listener in listeners:
+            listener.sweep()
+        if interval_s is not None and now >= next_word:
+            notify("WATCHDOG=1")
+            next_word = now + interval_s
+        if now >= next_figures:
+            await take_figures(world)
+            chosen = world.system.value(None, PropertyName("stats_interval"))
+            next_figures = now + max(1, chosen if isinstance(chosen, int) else 3)
+        await asyncio.sleep(min(1.0, interval_s or 1.0))

@@ -1,0 +1,323 @@
+"""One connection to libvirt, blocking: for threads only. The only importer of libvirt."""
+
+import contextlib
+import functools
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID
+
+from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, PackageLoader, TemplateError
+from lxml import etree
+
+from qubeward.errors import HypervisorError
+from qubeward.hypervisor import embed
+from qubeward.hypervisor.access import IsVolume, grant
+from qubeward.hypervisor.domain import Accel, Machine, domain_xml, environment
+from qubeward.hypervisor.driver import DomainInfo, DomainSpec, DomainState, HostInfo
+from qubeward.hypervisor.embed import Account
+from qubeward.hypervisor.reaper import Reaper, kill_qemu
+
+# libvirt reads this when it is loaded; its errors reach us as exceptions
+os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "3:file:/dev/null")
+import libvirt
+
+OnEvent = Callable[[UUID, DomainState | None, str], None]
+
+_TERM_GRACE_S = 1.0
+_REAP_S = 2.0
+
+_STATES: dict[int, DomainState] = {
+    libvirt.VIR_DOMAIN_NOSTATE: DomainState.RUNNING,
+    libvirt.VIR_DOMAIN_RUNNING: DomainState.RUNNING,
+    libvirt.VIR_DOMAIN_BLOCKED: DomainState.RUNNING,
+    libvirt.VIR_DOMAIN_PAUSED: DomainState.PAUSED,
+    libvirt.VIR_DOMAIN_SHUTDOWN: DomainState.HALTING,
+    libvirt.VIR_DOMAIN_SHUTOFF: DomainState.DYING,
+    libvirt.VIR_DOMAIN_CRASHED: DomainState.CRASHED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: DomainState.SUSPENDED,
+}
+_EVENTS: dict[int, tuple[DomainState | None, str]] = {
+    libvirt.VIR_DOMAIN_EVENT_STARTED: (DomainState.RUNNING, "started"),
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED: (DomainState.PAUSED, "paused"),
+    libvirt.VIR_DOMAIN_EVENT_RESUMED: (DomainState.RUNNING, "unpaused"),
+    libvirt.VIR_DOMAIN_EVENT_STOPPED: (None, "stopped"),
+    libvirt.VIR_DOMAIN_EVENT_SHUTDOWN: (DomainState.HALTING, "shutdown"),
+    libvirt.VIR_DOMAIN_EVENT_PMSUSPENDED: (DomainState.SUSPENDED, "suspended"),
+    libvirt.VIR_DOMAIN_EVENT_CRASHED: (DomainState.CRASHED, "crashed"),
+}
+_STOPPED_REASONS: dict[int, str] = {
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN: "shutdown",
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED: "destroyed",
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_SAVED: "saved",
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED: "failed",
+}
+_FIGURES = (
+    libvirt.VIR_DOMAIN_STATS_STATE
+    | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
+    | libvirt.VIR_DOMAIN_STATS_BALLOON
+)
+_NOWAIT = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to connect, and what all domains share; see `LibvirtHypervisor`."""
+
+    uri: str
+    accel: Accel
+    machine: Machine
+    account: Account | None
+    security_driver: Literal["none", "apparmor", "selinux"]
+    templates: Path | None
+    capabilities: Path | None
+    is_volume: IsVolume
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A creation that its caller may abandon while a thread is at it."""
+
+    abandoned: threading.Event = field(default_factory=threading.Event)
+    is_under_way: bool = False
+
+
+class Connection:
+    """What `LibvirtHypervisor` does, call by call. Errors are `HypervisorError`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._directory = embed.directory_of(settings.uri)
+        own = settings.templates
+        loaders: list[BaseLoader] = [] if own is None else [FileSystemLoader(own)]
+        loaders.append(PackageLoader("qubeward.hypervisor"))
+        self._templates = environment(ChoiceLoader(loaders))
+        self._libvirt: Any = None
+        self._callback: int | None = None
+        self._reaper = Reaper()
+        self._created_here: set[UUID] = set()
+
+    def open(self, on_event: OnEvent) -> HostInfo:
+        """Connect; `on_event` is called in libvirt's thread from now on."""
+        if self._directory is not None:
+            embed.prepare(
+                self._directory,
+                account=self._settings.account,
+                security_driver=self._settings.security_driver,
+                capabilities=self._settings.capabilities,
+            )
+            self._reaper.start()
+        _start_events()
+        libvirt.registerErrorHandler(_ignore, None)
+        try:
+            with _as_hypervisor_error("connect"), self._reaper.busy():
+                return self._open(on_event)
+        except HypervisorError:
+            self._reaper.stop()
+            raise
+
+    def _open(self, on_event: OnEvent) -> HostInfo:
+        connection = libvirt.open(self._settings.uri)
+        callback = functools.partial(self._translate, on_event)
+        self._callback = connection.domainEventRegisterAny(
+            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, callback, None
+        )
+        # look at QEMU now: the first time takes seconds, and the first start would wait
+        connection.getCapabilities()
+        if self._directory is not None and self._settings.capabilities is not None:
+            embed.keep_capabilities(self._directory, self._settings.capabilities)
+        self._libvirt = connection
+        _, memory_mib, cpus, *_ = connection.getInfo()
+        return HostInfo(memory_mib=memory_mib, cpus=cpus, accel=self._settings.accel)
+
+    def close(self) -> None:
+        """Disconnect."""
+        connection, self._libvirt = self._libvirt, None
+        if connection is not None:
+            with _as_hypervisor_error("disconnect"):
+                connection.domainEventDeregisterAny(self._callback)
+                connection.close()
+        self._reaper.stop()
+
+    def create(self, spec: DomainSpec, attempt: Attempt) -> DomainInfo:
+        """Create the domain, transient and paused, unless the attempt is abandoned."""
+        what = f"create {spec.name}"
+        xml = self._xml(what, spec)
+        with _as_hypervisor_error(what), self._reaper.busy():
+            if self._find(spec.uuid) is not None:
+                raise HypervisorError(what, "it exists already")
+            if self._directory is not None and self._settings.account is not None:
+                grant(spec, self._settings.account, self._settings.is_volume)
+            self._created_here.add(spec.uuid)
+            attempt.is_under_way = True
+            try:
+                if attempt.abandoned.is_set():
+                    raise HypervisorError(what, "given up before it began")
+                domain = self._connected.createXML(xml, libvirt.VIR_DOMAIN_START_PAUSED)
+            finally:
+                attempt.is_under_way = False
+            if attempt.abandoned.is_set():
+                self.destroy(spec.uuid)
+                raise HypervisorError(what, "given up")
+            rows = self._connected.domainListGetStats([domain], _FIGURES, _NOWAIT)
+        if not rows:
+            raise HypervisorError(what, "it ended at once")
+        return _info(*rows[0])
+
+    def resume(self, uuid: UUID) -> None:
+        """Let a paused domain run; no error if it does."""
+        with _as_hypervisor_error(f"unpause {uuid}"):
+            domain = self._existing("unpause", uuid)
+            try:
+                domain.resume()
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+                    raise
+                if domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
+                    raise
+
+    def suspend(self, uuid: UUID) -> None:
+        """Stop a domain's processors; no error if they are."""
+        with _as_hypervisor_error(f"pause {uuid}"):
+            self._existing("pause", uuid).suspend()
+
+    def press_power_button(self, uuid: UUID) -> None:
+        """Tell the guest, through ACPI, that it shall power off."""
+        with _as_hypervisor_error(f"request_shutdown {uuid}"):
+            domain = self._existing("request_shutdown", uuid)
+            domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+
+    def destroy(self, uuid: UUID) -> None:
+        """End the domain, if there is one."""
+        with _as_hypervisor_error(f"destroy {uuid}"), self._reaper.busy():
+            domain = self._find(uuid)
+            if domain is None:
+                return
+            # libvirt gives QEMU 10 s to end by itself; one that hangs never does
+            kill = threading.Timer(_TERM_GRACE_S, self._kill, (domain.name(), str(uuid)))
+            kill.daemon = True
+            kill.start()
+            try:
+                domain.destroy()
+            except libvirt.libvirtError:
+                if self._find(uuid) is not None:
+                    raise
+            finally:
+                kill.cancel()
+
+    def domains(self) -> Sequence[DomainInfo]:
+        """List the domains; a busy one comes with fewer figures, and makes nobody wait."""
+        with _as_hypervisor_error("list domains"):
+            flags = _NOWAIT | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE
+            return [_info(*row) for row in self._connected.getAllDomainStats(_FIGURES, flags)]
+
+    def console(self, uuid: UUID) -> str:
+        """Return the pty of the domain's first serial port."""
+        with _as_hypervisor_error(f"console {uuid}"):
+            document = etree.fromstring(self._existing("console", uuid).XMLDesc().encode())
+        path = document.find("devices/serial[@type='pty']/source")
+        if path is None:
+            raise HypervisorError(f"console {uuid}", "the domain has none")
+        return str(path.attrib["path"])
+
+    def _xml(self, what: str, spec: DomainSpec) -> str:
+        accel, machine = self._settings.accel, self._settings.machine
+        try:
+            return domain_xml(spec, self._templates, accel=accel, machine=machine)
+        except (TemplateError, OSError, ValueError) as error:
+            raise HypervisorError(what, f"domain template: {error}") from error
+
+    def _kill(self, name: str, uuid: str) -> None:
+        if self._directory is not None:
+            kill_qemu(self._directory / f"run/qemu/{name}.pid", uuid)
+
+    def _translate(
+        self, on_event: OnEvent, _connection: Any, domain: Any, event: int, detail: int, _: None
+    ) -> None:
+        if event not in _EVENTS:
+            return
+        uuid = UUID(domain.UUIDString())
+        state, reason = _EVENTS[event]
+        if event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
+            reason = _STOPPED_REASONS.get(detail, reason)
+        elif event == libvirt.VIR_DOMAIN_EVENT_SHUTDOWN:
+            self._reaper.hurry(_REAP_S)
+        elif event == libvirt.VIR_DOMAIN_EVENT_STARTED and uuid in self._created_here:
+            state = DomainState.PAUSED
+        on_event(uuid, state, reason)
+
+    @property
+    def _connected(self) -> Any:
+        if self._libvirt is None:
+            raise HypervisorError("use libvirt", "the driver is not open")
+        return self._libvirt
+
+    def _find(self, uuid: UUID) -> Any:
+        try:
+            return self._connected.lookupByUUIDString(str(uuid))
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return None
+            raise
+
+    def _existing(self, doing: str, uuid: UUID) -> Any:
+        domain = self._find(uuid)
+        if domain is None:
+            raise HypervisorError(f"{doing} {uuid}", "no such domain")
+        return domain
+
+
+def _info(domain: Any, figures: dict[str, int]) -> DomainInfo:
+    maximum = figures.get("balloon.maximum", 0)
+    return DomainInfo(
+        uuid=UUID(domain.UUIDString()),
+        name=domain.name(),
+        id=domain.ID(),
+        state=_STATES.get(figures.get("state.state", 0), DomainState.RUNNING),
+        memory_kib=figures.get("balloon.current", maximum),
+        max_memory_kib=maximum,
+        cpu_time_ns=figures.get("cpu.time", 0),
+    )
+
+
+@contextlib.contextmanager
+def _as_hypervisor_error(what: str) -> Iterator[None]:
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        raise HypervisorError(what, _why(str(error))) from error
+
+
+def _why(message: str) -> str:
+    if "driver.pid" in message:
+        return f"another process serves this system already ({message})"
+    account = re.search(r"Failed to parse (?:user|group) '([^']+)'", message)
+    if account is not None:
+        # libvirt looks its built-in default up before it reads its settings
+        name = account[1]
+        return (
+            f"this libvirt needs an account {name} to exist, though nothing runs as it:"
+            f" useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {name}"
+        )
+    return message
+
+
+def _ignore(_context: None, _error: Any) -> None:
+    """Drop what libvirt would print: it is in the exception too."""
+
+
+@functools.cache
+def _start_events() -> None:
+    # one loop a process: libvirt has no way to end it, and it must be there before connections
+    libvirt.virEventRegisterDefaultImpl()
+    threading.Thread(target=_run_events, name="virt-events", daemon=True).start()
+
+
+def _run_events() -> None:
+    while True:
+        libvirt.virEventRunDefaultImpl()

@@ -1,0 +1,1 @@
+"""What the system is: plain, synchronous data. No I/O here."""

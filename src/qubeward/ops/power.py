@@ -1,0 +1,91 @@
+"""The life of a qube: shutdown, kill, pause, unpause. Starting is in `start.py`."""
+
+from collections.abc import Iterator
+
+from ..errors import (
+    HypervisorError,
+    NotPausedError,
+    NotRunningError,
+    NotStartedError,
+    QubeError,
+    QubeInUseError,
+)
+from ..facts import QubePausing, QubeStopFailed, QubeStopping, QubeUnpausing
+from ..model import network
+from ..model.qube import Qube
+from ..spec.vm_body import PowerState, ShutdownOptions
+from .observe import note_state, stopped, until_off
+from .world import World
+
+
+def _need_domain(qube: Qube) -> None:
+    if not qube.klass.runs:
+        raise QubeError(qube.name, "is not a domain of this host")
+
+
+def _users(world: World, qube: Qube) -> Iterator[Qube]:
+    """Yield the running qubes that need this one: below its network, or using its GUI or sound."""
+    for below in network.clients(world.system, qube):
+        if not below.power.is_halted:
+            yield below
+    for holder, name in world.system.references.to(qube.name):
+        if holder is not None and name in ("guivm", "audiovm") and not holder.power.is_halted:
+            yield holder
+
+
+async def shutdown(world: World, qube: Qube, options: ShutdownOptions) -> None:
+    """Ask a qube to power off; with `wait`, return when it is off."""
+    _need_domain(qube)
+    if qube.power.is_halted:
+        raise NotStartedError(qube.name)
+    if qube.power.state in (PowerState.PAUSED, PowerState.SUSPENDED):
+        if not options.force:
+            raise NotRunningError(qube.name)
+        await kill(world, qube)
+        return
+    user = None if options.force else next(_users(world, qube), None)
+    if user is not None:
+        raise QubeInUseError(qube.name, f"{user.name} needs it and is running")
+    world.announce(QubeStopping(qube.name, options.force))
+    try:
+        await world.hypervisor.request_shutdown(qube.uuid)
+    except HypervisorError as error:
+        world.announce(QubeStopFailed(qube.name, str(error)))
+        raise
+    if options.wait:
+        await until_off(world, qube)
+
+
+async def kill(world: World, qube: Qube) -> None:
+    """End a qube at once, past whatever is under way with it; return when it is off."""
+    _need_domain(qube)
+    if qube.power.is_halted:
+        raise NotStartedError(qube.name)
+    world.lanes.interrupt(qube.uuid)
+    await world.hypervisor.destroy(qube.uuid)
+    gone = world.starting.get(qube.uuid)
+    if gone is not None:
+        gone.set()
+        await world.until_halted(qube)
+    else:
+        await stopped(world, qube)
+
+
+async def pause(world: World, qube: Qube) -> None:
+    """Stop a running qube's processors."""
+    _need_domain(qube)
+    if not qube.power.is_running:
+        raise NotRunningError(qube.name)
+    world.announce(QubePausing(qube.name))
+    await world.hypervisor.pause(qube.uuid)
+    note_state(world, qube, PowerState.PAUSED)
+
+
+async def unpause(world: World, qube: Qube) -> None:
+    """Let a paused qube run."""
+    _need_domain(qube)
+    if qube.power.state is not PowerState.PAUSED:
+        raise NotPausedError(qube.name)
+    world.announce(QubeUnpausing(qube.name))
+    await world.hypervisor.unpause(qube.uuid)
+    note_state(world, qube, PowerState.RUNNING)

@@ -1,0 +1,73 @@
+"""What operations work with: the model and the mechanisms, as the daemon assembled them."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+from ..bus import Bus
+from ..facts import Fact
+from ..hypervisor.driver import Hypervisor
+from ..model.qube import Qube
+from ..model.system import System
+from ..names import QubeName
+from .journal import Journal
+from .lanes import Lanes
+from .pools import Pools
+
+
+class Agents(Protocol):
+    """Who knows whether a guest's agent answers."""
+
+    async def answered(self, uuid: UUID) -> None:
+        """Return once the agent of the domain answers; raise `AdminError` if it never will."""
+
+
+class Tasks(Protocol):
+    """Where work goes that nobody waits for (the daemon's task group)."""
+
+    def create_task(self, coro: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run it to its end, on its own."""
+
+
+@dataclass(slots=True)
+class World:
+    """The system and everything that acts on it.
+
+    `reserved` are names that a creation under way has taken. `root` is the directory that paths on
+    the wire are relative to.
+    """
+
+    system: System
+    hypervisor: Hypervisor
+    pools: Pools
+    journal: Journal
+    bus: Bus
+    agents: Agents
+    tasks: Tasks
+    root: Path
+    lanes: Lanes = field(default_factory=Lanes)
+    reserved: set[QubeName] = field(default_factory=set)
+    _until_halted: dict[UUID, list[asyncio.Future[None]]] = field(default_factory=dict)
+    #: Domains that a start is making: what the hypervisor says of them is the start's business.
+    starting: dict[UUID, asyncio.Event] = field(default_factory=dict)
+
+    def announce(self, fact: Fact) -> None:
+        """Tell of something at once; nothing of it is stored."""
+        self.bus.publish(self.system.sequence, fact)
+
+    async def until_halted(self, qube: Qube) -> None:
+        """Return once the qube is off and its volumes are put away."""
+        if qube.power.is_halted:
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._until_halted.setdefault(qube.uuid, []).append(done)
+        await done
+
+    def is_halted(self, qube: Qube) -> None:
+        """Wake who waits for the qube to be off."""
+        for done in self._until_halted.pop(qube.uuid, ()):
+            if not done.done():
+                done.set_result(None)

@@ -1,0 +1,1 @@
+"""State on disk: group commit, undo when it fails, and loading."""
