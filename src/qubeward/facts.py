@@ -7,7 +7,7 @@ Facts that start with `Qube…ing` are announcements of a plan under way; they g
 from dataclasses import dataclass
 from uuid import UUID
 
-from .names import FeatureName, PropertyName, QubeName, TagName
+from .names import FeatureName, PropertyName, QubeName, TagName, VolumeName
 
 PropertyValue = str | int | bool | None
 
@@ -101,6 +101,22 @@ class QubeRemoved(Fact):
 @dataclass(frozen=True, slots=True)
 class VolumesRemoved(Fact):
     """What a removed qube had on disk is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeImporting(Fact):
+    """New content for a volume is on its way."""
+
+    volume: VolumeName
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeImported(Fact):
+    """The volume has its new content, or, without success, still its old."""
+
+    volume: VolumeName
+    success: bool
 
 
 @dataclass(frozen=True, slots=True)

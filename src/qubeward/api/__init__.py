@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ..spec import METHODS
-from . import describe, event, feature, label, notes, property, tag, vm  # noqa: A004
+from . import describe, event, feature, label, notes, property, tag, vm, volume  # noqa: A004
 from .call import AnyRoute
 
 
@@ -22,6 +22,7 @@ ROUTES = _index(
     feature.ROUTES,
     tag.ROUTES,
     notes.ROUTES,
+    volume.ROUTES,
     event.ROUTES,
     describe.ROUTES,
 )

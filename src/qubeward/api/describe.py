@@ -5,7 +5,7 @@ from typing import Any
 
 from ..spec import METHODS, AnyMethod, describe
 from ..spec.method import ByArgument, PerDialect
-from .call import Call, Route
+from .call import AnyRoute, Call, Route
 
 
 def _grammar(codec: Any) -> Any:
@@ -41,4 +41,4 @@ def describe_(_call: Call[None, None]) -> Any:
     return _table()
 
 
-ROUTES = (Route(describe.DESCRIBE, describe_),)
+ROUTES: tuple[AnyRoute, ...] = (Route(describe.DESCRIBE, describe_),)

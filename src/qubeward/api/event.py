@@ -5,7 +5,7 @@ from collections.abc import Callable
 from ..names import QubeName
 from ..spec import event
 from ..spec.classes import ADMIN_VM
-from .call import Call, Route
+from .call import AnyRoute, Call, Route
 
 #: Tells of an event's subject (None: the system) and the qube it is about whether to send it.
 Filter = Callable[[QubeName | None, QubeName | None], bool]
@@ -33,4 +33,4 @@ def events(call: Call[None, None]) -> None:
     """Do nothing: the row is a stream, and the server serves it."""
 
 
-ROUTES = (Route(event.EVENTS, events),)
+ROUTES: tuple[AnyRoute, ...] = (Route(event.EVENTS, events),)

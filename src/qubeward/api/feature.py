@@ -8,7 +8,7 @@ from ..model.qube import Qube
 from ..model.system import System
 from ..names import FeatureName
 from ..spec import feature
-from .call import Call, Route
+from .call import AnyRoute, Call, Route
 
 
 def list_(call: Call[FeatureName | None, None]) -> tuple[FeatureName, ...]:
@@ -47,7 +47,7 @@ def remove(call: Call[FeatureName, None]) -> None:
         change.remove_feature(call.dest, call.arg)
 
 
-ROUTES = (
+ROUTES: tuple[AnyRoute, ...] = (
     Route(feature.LIST, list_),
     Route(feature.GET, _read(_own)),
     Route(feature.CHECK_WITH_TEMPLATE, _read(lookup.with_template)),

@@ -5,7 +5,7 @@ from ..model.label import BUILT_IN
 from ..names import LabelName, PropertyName
 from ..spec import label
 from ..spec.label import Color
-from .call import Call, Route
+from .call import AnyRoute, Call, Route
 
 
 def list_(call: Call[LabelName | None, None]) -> tuple[LabelName, ...]:
@@ -43,7 +43,7 @@ def remove(call: Call[LabelName, None]) -> None:
         change.remove_label(found)
 
 
-ROUTES = (
+ROUTES: tuple[AnyRoute, ...] = (
     Route(label.LIST, list_),
     Route(label.CREATE, create),
     Route(label.GET, get),

@@ -3,7 +3,7 @@
 from ..errors import QubeError
 from ..model.qube import Qube
 from ..spec import notes
-from .call import Call, Route
+from .call import AnyRoute, Call, Route
 
 
 def _need_notes(qube: Qube) -> None:
@@ -22,4 +22,4 @@ def set_(call: Call[None, str]) -> None:
         change.set_notes(call.dest, call.payload)
 
 
-ROUTES = (Route(notes.GET, get), Route(notes.SET, set_))
+ROUTES: tuple[AnyRoute, ...] = (Route(notes.GET, get), Route(notes.SET, set_))

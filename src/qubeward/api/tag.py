@@ -3,7 +3,7 @@
 from ..errors import TagNotFoundError
 from ..names import TagName
 from ..spec import tag
-from .call import Call, Route
+from .call import AnyRoute, Call, Route
 
 
 def list_(call: Call[TagName | None, None]) -> tuple[TagName, ...]:
@@ -31,7 +31,7 @@ def remove(call: Call[TagName, None]) -> None:
         change.remove_tag(call.dest, call.arg)
 
 
-ROUTES = (
+ROUTES: tuple[AnyRoute, ...] = (
     Route(tag.LIST, list_),
     Route(tag.GET, get),
     Route(tag.SET, set_),

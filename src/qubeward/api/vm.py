@@ -12,7 +12,7 @@ from ..ops.start import start as start_qube
 from ..spec import vm
 from ..spec.classes import ADMIN_VM, CLASSES, CREATABLE, QubeClass
 from ..spec.vm_body import Figures, NewQube, Row, ShutdownOptions
-from .call import Call, Route
+from .call import AnyRoute, Call, Route
 
 
 def class_list(call: Call[ClassName | None, None]) -> tuple[ClassName, ...]:
@@ -76,7 +76,11 @@ def current_state(call: Call[None, None]) -> Figures:
     return Figures(figures.memory_kib, figures.max_memory_kib, figures.cpu_time_ns, qube.state)
 
 
-ROUTES = (
+async def console(call: Call[None, None]) -> str:
+    return await power.console(call.world, call.dest)
+
+
+ROUTES: tuple[AnyRoute, ...] = (
     Route(vm.CLASS_LIST, class_list),
     Route(vm.LIST, list_),
     *(Route(vm.CREATE[klass.name], _create(klass)) for klass in CREATABLE),
@@ -87,4 +91,5 @@ ROUTES = (
     Route(vm.PAUSE, pause),
     Route(vm.UNPAUSE, unpause),
     Route(vm.CURRENT_STATE, current_state),
+    Route(vm.CONSOLE, console),
 )

@@ -8,7 +8,7 @@ import structlog
 
 def configure(level: str, style: str) -> None:
     """Send all logs to standard error, as text or as one JSON object a line."""
-    stamps = [
+    stamps: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -40,7 +40,11 @@ from .systemd import notify, watchdog_interval_s
 logger = logging.getLogger(__name__)
 
 #: Where the daemon listens, below its root, and what is spoken there.
-SOCKETS = (("run/qubesd.sock", Dialect.R4), ("run/qubeward/draft.sock", Dialect.DRAFT))
+SOCKETS = (
+    ("run/qubesd.sock", Endpoint(Dialect.R4, judged=True)),
+    ("run/qubesd.internal.sock", Endpoint(Dialect.R4, judged=True, internal=True)),
+    ("run/qubeward/draft.sock", Endpoint(Dialect.DRAFT, judged=True)),
+)
 
 
 class AlreadyRunningError(Exception):
@@ -179,8 +183,8 @@ class Daemon:
         )
         admitted = administrators(config["server.group"])
         listeners = []
-        for name, dialect in SOCKETS:
-            listener = Listener(corridor, Endpoint(dialect, judged=True), limits, admitted)
+        for name, endpoint in SOCKETS:
+            listener = Listener(corridor, endpoint, limits, admitted)
             await listener.open(self.root / name, admitted.group)
             listeners.append(listener)
         return listeners

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..hooks import Hooks
-from . import clocksync, created_by, features, gui_audio, relay, servicevm, consequences
+from . import clocksync, consequences, created_by, features, gui_audio, relay, servicevm
 
 EXTENSIONS: Final[tuple[Callable[[Hooks], None], ...]] = (
     created_by.register,

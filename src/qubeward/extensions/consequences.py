@@ -62,6 +62,7 @@ def _computed(change: Change, fact: PropertySet | PropertyReset) -> None:
 def register(hooks: Hooks) -> None:
     """Register with the hooks."""
     hooks.rule(PropertySet, _template_set)
-    for kind in (PropertySet, PropertyReset):
-        hooks.rule(kind, _default_changed)
-        hooks.rule(kind, _computed)
+    hooks.rule(PropertySet, _default_changed)
+    hooks.rule(PropertyReset, _default_changed)
+    hooks.rule(PropertySet, _computed)
+    hooks.rule(PropertyReset, _computed)

@@ -16,7 +16,7 @@ class Background:
 
     def create_task(self, coro: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run it to its end, on its own."""
-        task = self._group.create_task(survive(coro, coro.__qualname__))
+        task = self._group.create_task(survive(coro, getattr(coro, "__qualname__", "work")))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -89,3 +89,13 @@ async def unpause(world: World, qube: Qube) -> None:
     world.announce(QubeUnpausing(qube.name))
     await world.hypervisor.unpause(qube.uuid)
     note_state(world, qube, PowerState.RUNNING)
+
+
+async def console(world: World, qube: Qube) -> str:
+    """Return the tty of the host that is the qube's console; dom0 has none."""
+    if qube is world.system.admin:
+        return ""
+    _need_domain(qube)
+    if not qube.power.is_running:
+        raise NotRunningError(qube.name)
+    return await world.hypervisor.console(qube.uuid)

@@ -79,9 +79,20 @@ async def _settle(
                 await world.hypervisor.destroy(UUID(about["uuid"]))
             await finish_removal(world, QubeName(about["name"]), about["volumes"], entry)
             return
+        case "import":
+            await _drop_import(world, about)
         case "start":
             pass  # adopted or undone above
         case _:
             log.warning("an entry of the unknown plan %s stays", plan)
             return
     await world.journal.close(entry)
+
+
+async def _drop_import(world: World, about: dict[str, Any]) -> None:
+    qube = world.system.by_uuid.get(UUID(about["uuid"]))
+    volume = qube.volumes.get(about["volume"]) if qube else None
+    if volume is not None:
+        log.info("the import of %s of %s was cut off; dropping it", about["volume"], about["name"])
+        driver = world.pools.driver(volume.pool)
+        await driver.import_end(world.pools.spec(volume), success=False)

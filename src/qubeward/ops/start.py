@@ -8,10 +8,11 @@ from uuid import uuid4
 from ..errors import (
     AdminError,
     HypervisorError,
-    NotHaltedError,
     NoTemplateError,
+    NotHaltedError,
     OutOfMemoryError,
     QubeError,
+    QubeInUseError,
     StartFailedError,
     StorageError,
 )
@@ -115,6 +116,8 @@ class _Start:
         system, qube = self._world.system, self._qube
         if qube.klass.template is not None and feature.template_of(system, qube) is None:
             raise NoTemplateError(qube.name)
+        if any(uuid == qube.uuid for uuid, _ in self._world.imports):
+            raise QubeInUseError(qube.name, "one of its volumes is being imported")
         others = (q for q in system.qubes.values() if q is not qube and not q.power.is_halted)
         used_mib = sum(other.power.memory_kib for other in others) // 1024
         if used_mib + self._number("memory") > system.host.memory_mib:
@@ -144,15 +147,16 @@ class _Start:
                 )
                 for name, image in self._images.items()
             ],
-            kernel=kernel
-            and DirectKernel(
+            kernel=None
+            if kernel is None
+            else DirectKernel(
                 vmlinuz=str(kernel.vmlinuz),
                 initramfs=str(kernel.initramfs) if kernel.initramfs else None,
                 options=options,
             ),
             console_log=str(console),
             debug=bool(world.system.value(qube, _P("debug"))),
-            features=dict(qube.features),
+            features={str(k): v for k, v in qube.features.items()},
         )
 
     def _text(self, name: str) -> str:

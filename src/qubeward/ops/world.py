@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
@@ -10,9 +10,11 @@ from uuid import UUID
 from ..bus import Bus
 from ..facts import Fact
 from ..hypervisor.driver import Hypervisor
+from ..model.change import Change
 from ..model.qube import Qube
 from ..model.system import System
-from ..names import QubeName
+from ..model.volume import Volume
+from ..names import QubeName, VolumeName
 from .journal import Journal
 from .lanes import Lanes
 from .pools import Pools
@@ -30,6 +32,14 @@ class Tasks(Protocol):
 
     def create_task(self, coro: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run it to its end, on its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """An import under way: its entry in the journal, and the new size."""
+
+    entry: str
+    size_bytes: int
 
 
 @dataclass(slots=True)
@@ -51,12 +61,21 @@ class World:
     lanes: Lanes = field(default_factory=Lanes)
     reserved: set[QubeName] = field(default_factory=set)
     _until_halted: dict[UUID, list[asyncio.Future[None]]] = field(default_factory=dict)
+    imports: dict[tuple[UUID, VolumeName], Import] = field(default_factory=dict)
     #: Domains that a start is making: what the hypervisor says of them is the start's business.
     starting: dict[UUID, asyncio.Event] = field(default_factory=dict)
 
     def announce(self, fact: Fact) -> None:
         """Tell of something at once; nothing of it is stored."""
         self.bus.publish(self.system.sequence, fact)
+
+    def resize(self, change: Change, qube: Qube, volume: Volume, size_bytes: int) -> None:
+        """Note a volume's new size, and that of the volumes that are snapshots of it."""
+        change.set_volume(qube, replace(volume, size_bytes=size_bytes))
+        for other in self.system.qubes.values():
+            for below in tuple(other.volumes.values()):
+                if below.pool == volume.pool and below.source == volume.vid:
+                    change.set_volume(other, replace(below, size_bytes=size_bytes))
 
     async def until_halted(self, qube: Qube) -> None:
         """Return once the qube is off and its volumes are put away."""

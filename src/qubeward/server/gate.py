@@ -14,7 +14,7 @@ from ..errors import (
 )
 from ..hooks import Asked, Guard, Hooks
 from ..model.qube import Qube
-from ..names import ADMIN, ADMIN_UUID, QUBE_REF, QubeName, QubeRef, QubeUuid
+from ..names import ADMIN, ADMIN_UUID, QUBE_REF, QubeRef, QubeUuid
 from ..ops.world import World
 from ..spec import AnyMethod
 from ..spec.method import ByArgument, Dest, PerDialect
@@ -51,10 +51,12 @@ class Endpoint:
 
     `judged`: who writes to this endpoint has all authority over it, and names the source on whose
     behalf it calls (the administrator's sockets). Lists and events are filtered for that source.
+    `internal`: calls of the host's own programs come here, and no others.
     """
 
     dialect: Dialect
     judged: bool
+    internal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class Gate:
         if is_admin:
             system.find(dest_ref)
         admission = self._by_dialect[endpoint.dialect].get(request.method)
-        if admission is None:
+        if admission is None or admission.route.method.internal is not endpoint.internal:
             raise NoSuchMethodError(request.method.decode("ascii", "replace"))
         method = admission.route.method
         arg, payload = self._parsed(request, admission, dest_ref)
@@ -153,10 +155,7 @@ class Gate:
 
 
 def _check_dest(method: AnyMethod, dest: QubeRef) -> None:
-    if isinstance(dest, QubeUuid):
-        is_admin = dest.value == ADMIN_UUID
-    else:
-        is_admin = dest == QubeName(ADMIN)
+    is_admin = dest in (ADMIN, QubeUuid(ADMIN_UUID))
     if method.dest is Dest.ADMIN and not is_admin:
         raise ProtocolError("destination", "allowed: dom0")
     if method.dest is Dest.QUBE and is_admin:

@@ -2,12 +2,9 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
-from . import describe, event, feature, label, notes, property, tag, vm  # noqa: A004
-from .method import Method
-
-AnyMethod = Method[Any, Any, Any]
+from . import describe, event, feature, label, notes, property, tag, vm, volume  # noqa: A004
+from .method import AnyMethod
 
 
 def _index(*families: tuple[AnyMethod, ...]) -> Mapping[str, AnyMethod]:
@@ -25,6 +22,9 @@ METHODS = _index(
     feature.METHODS,
     tag.METHODS,
     notes.METHODS,
+    volume.METHODS,
     event.METHODS,
     describe.METHODS,
 )
+
+__all__ = ["METHODS", "AnyMethod"]

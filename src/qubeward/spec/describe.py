@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from ..errors import ProtocolError
 from ..untrusted import NOTHING, Codec
-from .method import Dest, Effect, Method, Scope, Since
+from .method import AnyMethod, Dest, Effect, Method, Scope, Since
 
 
 def _json(raw: bytes) -> Any:
@@ -35,4 +35,4 @@ DESCRIBE = Method(
     summary="Describe every call: destination, argument, payload, reply, effect and errors.",
 )
 
-METHODS = (DESCRIBE,)
+METHODS: tuple[AnyMethod, ...] = (DESCRIBE,)

@@ -8,7 +8,7 @@ from .. import facts
 from ..facts import Fact
 from ..names import QubeName
 from ..untrusted import NOTHING
-from .method import Dest, Effect, Method, Scope, Since
+from .method import AnyMethod, Dest, Effect, Method, Scope, Since
 
 EVENTS = Method(
     name="admin.Events",
@@ -23,7 +23,7 @@ EVENTS = Method(
     stream=True,
 )
 
-METHODS = (EVENTS,)
+METHODS: tuple[AnyMethod, ...] = (EVENTS,)
 
 #: Sent first on every stream, before anything can be missed.
 ESTABLISHED: Final = "connection-established"
@@ -95,6 +95,12 @@ SPELLINGS: Final[Mapping[type[Fact], Callable[[Any], Iterator[Said]]]] = Mapping
         facts.TagAdded: _tag("domain-tag-add"),
         facts.TagRemoved: _tag("domain-tag-delete"),
         facts.VolumesRemoved: _fields("domain-remove-from-disk"),
+        facts.VolumeImporting: _fields(
+            "domain-volume-import-begin", ("volume", "volume"), ("size", "size_bytes")
+        ),
+        facts.VolumeImported: _fields(
+            "domain-volume-import-end", ("volume", "volume"), ("success", "success")
+        ),
         facts.QubeStarting: _fields("domain-pre-start", _GUID, ("mem_required", "memory_mib")),
         facts.QubeSpawning: _fields("domain-pre-spawn", _GUID),
         facts.QubeSpawned: _fields("domain-spawn", _GUID),

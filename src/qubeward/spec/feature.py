@@ -7,7 +7,7 @@ from ..errors import FeatureNotFoundError, ProtocolError
 from ..names import FeatureName
 from ..untrusted import NOTHING, Codec
 from .body import PRINTABLE, entry, lines, word
-from .method import Dest, Effect, Method, Scope, Since
+from .method import AnyMethod, Dest, Effect, Method, Scope, Since
 
 _NAME = re.compile(rb"[a-zA-Z0-9_.-]+")
 
@@ -95,7 +95,7 @@ REMOVE = Method(
     errors=(FeatureNotFoundError,),
 )
 
-METHODS = (
+METHODS: tuple[AnyMethod, ...] = (
     LIST,
     GET,
     CHECK_WITH_TEMPLATE,

@@ -7,7 +7,7 @@ from ..errors import InvalidLabelValueError, LabelInUseError, LabelNotFoundError
 from ..names import LABEL, LABEL_REF
 from ..untrusted import NOTHING, Codec
 from .body import DECIMAL, entry, lines
-from .method import Dest, Effect, Method, Scope, Since
+from .method import AnyMethod, Dest, Effect, Method, Scope, Since
 
 Color = NewType("Color", str)
 
@@ -89,4 +89,4 @@ REMOVE = Method(
     errors=(LabelNotFoundError, LabelInUseError, ProtocolError),
 )
 
-METHODS = (LIST, CREATE, GET, INDEX, REMOVE)
+METHODS: tuple[AnyMethod, ...] = (LIST, CREATE, GET, INDEX, REMOVE)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..errors import AdminError
 from ..untrusted import Codec
@@ -69,7 +69,8 @@ class ByArgument(Generic[A, P]):
 class Method(Generic[A, P, R]):
     """One row: everything about a method but the code that does it.
 
-    `stream` True: the reply is a stream of events instead of `reply`.
+    `stream` True: the reply is a stream of events instead of `reply`. `internal` True: the call is
+    for the host's own programs, on the internal socket, and no policy can hand it out.
     `errors` are those beyond the codecs' that a caller who may make the call can meet.
     """
 
@@ -84,3 +85,7 @@ class Method(Generic[A, P, R]):
     summary: str
     errors: tuple[type[AdminError], ...] = ()
     stream: bool = False
+    internal: bool = False
+
+
+AnyMethod = Method[Any, Any, Any]

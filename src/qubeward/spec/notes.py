@@ -6,7 +6,7 @@ from typing import Final
 from ..errors import ProtocolError, QubeError
 from ..untrusted import NOTHING, Codec
 from .body import TEXT
-from .method import Dest, Effect, Method, Scope, Since
+from .method import AnyMethod, Dest, Effect, Method, Scope, Since
 
 #: Bytes (ADMIN-API §1.6).
 NOTES_LIMIT = 256_000
@@ -63,4 +63,4 @@ SET = Method(
     errors=(QubeError,),
 )
 
-METHODS = (GET, SET)
+METHODS: tuple[AnyMethod, ...] = (GET, SET)

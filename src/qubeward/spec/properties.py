@@ -10,11 +10,11 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
+from ..facts import PropertyValue
 from ..names import ClassName, PropertyName
+from ..untrusted import Codec
 from .classes import CLASSES
 from .property_body import BY_KIND, IP6_VALUE, IP_VALUE, Kind
-from ..facts import PropertyValue
-from ..untrusted import Codec
 
 
 class Writable(Enum):

