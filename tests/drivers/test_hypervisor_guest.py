@@ -50,6 +50,6 @@ async def test_a_guest_boots_and_obeys_its_power_button(
     await libvirt_world.hypervisor.create(spec)
     await libvirt_world.hypervisor.unpause(spec.uuid)
     log = Path(str(spec.console_log))
-    await until_written(log, "mini login" if "login" in "" else "#")
+    await until_written(log, "qube mini is up")
     await libvirt_world.hypervisor.request_shutdown(spec.uuid)
     assert await libvirt_world.until(spec.uuid, None, timeout_s=30) == "shutdown"

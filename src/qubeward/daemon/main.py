@@ -116,12 +116,14 @@ class Daemon:
             loop.add_signal_handler(number, stop.set)
         async with asyncio.TaskGroup() as group:
             background = Background(group)
-            listeners = await self._start(background)
+            world, listeners = await self._start(background)
+            clock = group.create_task(_keep_time(world, listeners))
             notify("READY=1", f"STATUS=Serving {self.root}")
             logger.info("ready, serving %s", self.root)
             await stop.wait()
             notify("STOPPING=1")
             logger.info("stopping")
+            clock.cancel()
             for listener in listeners:
                 listener.close()
             await background.drain(self.config["server.stop_grace_s"])
@@ -129,16 +131,15 @@ class Daemon:
         self.backend.close()
         logger.info("stopped")
 
-    async def _start(self, background: Background) -> list[Listener]:
+    async def _start(self, background: Background) -> tuple[World, list[Listener]]:
         world, ledger, hooks, rows = await self._assemble(background)
+        world.consoles.mkdir(mode=0o711, parents=True, exist_ok=True)
         await world.pools.open_all()
         await recover(world, rows.get("journal", ()), rows.get("running", ()))
         await world.journal.stored()
         streams = Streams(world.bus)
         corridor = Corridor(world, Gate(world, OnlyAdmin(), hooks), ledger, streams)
-        listeners = await self._listen(corridor)
-        background.create_task(_keep_time(world, listeners))
-        return listeners
+        return world, await self._listen(corridor)
 
     async def _assemble(self, background: Background) -> tuple[World, Ledger, Hooks, Rows]:
         waiting: list[DomainChange] = []

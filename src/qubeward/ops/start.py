@@ -131,7 +131,6 @@ class _Start:
         world, qube = self._world, self._qube
         kernel = world.pools.kernel(qube)
         options = f"{BOOT_OPTIONS} qubeward.name={qube.name} {self._text('kernelopts')}".strip()
-        console = world.root / "var/log/qubeward/console" / f"{qube.name}.log"
         return DomainSpec(
             uuid=qube.uuid,
             name=qube.name,
@@ -154,7 +153,7 @@ class _Start:
                 initramfs=str(kernel.initramfs) if kernel.initramfs else None,
                 options=options,
             ),
-            console_log=str(console),
+            console_log=str(world.consoles / f"{qube.name}.log"),
             debug=bool(world.system.value(qube, _P("debug"))),
             features={str(k): v for k, v in qube.features.items()},
         )

@@ -65,6 +65,11 @@ class World:
     #: Domains that a start is making: what the hypervisor says of them is the start's business.
     starting: dict[UUID, asyncio.Event] = field(default_factory=dict)
 
+    @property
+    def consoles(self) -> Path:
+        """Return the directory of the qubes' console logs."""
+        return self.root / "var/log/qubeward/console"
+
     def announce(self, fact: Fact) -> None:
         """Tell of something at once; nothing of it is stored."""
         self.bus.publish(self.system.sequence, fact)
