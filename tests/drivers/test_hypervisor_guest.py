@@ -1,16 +1,14 @@
 """A real guest under libvirt: it boots, speaks on its console, and obeys its power button."""
 
 import asyncio
-import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from drivers.hypervisors import World
 from guest_images import MiniImages, mini_images  # noqa: F401  # a fixture
-from qubeward.hypervisor.driver import DirectKernel, Disk, DomainSpec, DomainState
+from qubeward.hypervisor.driver import DirectKernel, Disk, DomainSpec
 
 pytestmark = pytest.mark.guest
 
@@ -38,7 +36,8 @@ def mini_spec(world: World, images: MiniImages, name: str) -> DomainSpec:
 
 async def until_written(log: Path, text: str, timeout_s: float = 60) -> None:
     async with asyncio.timeout(timeout_s):
-        while text not in log.read_text(errors="replace"):  # noqa: ASYNC110  # a file tells nobody
+        # a file tells nobody that it grew
+        while text not in log.read_text(errors="replace"):  # noqa: ASYNC110, ASYNC240
             await asyncio.sleep(0.1)
 
 
@@ -51,5 +50,8 @@ async def test_a_guest_boots_and_obeys_its_power_button(
     await libvirt_world.hypervisor.unpause(spec.uuid)
     log = Path(str(spec.console_log))
     await until_written(log, "qube mini is up")
+    # who listens to the button comes up a moment later
+    await until_written(log, "# ")
+    await asyncio.sleep(1)
     await libvirt_world.hypervisor.request_shutdown(spec.uuid)
     assert await libvirt_world.until(spec.uuid, None, timeout_s=30) == "shutdown"

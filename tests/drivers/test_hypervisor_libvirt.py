@@ -41,6 +41,14 @@ def qemu_pid(uuid: UUID) -> int:
     raise AssertionError(uuid)
 
 
+async def test_the_host_has_the_memory_that_the_kernel_says(embed_host: EmbedHost) -> None:
+    hypervisor = embed_host.hypervisor()
+    host = await hypervisor.open(lambda _: None)
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert (host.memory_mib, host.cpus) == (pages >> 20, os.cpu_count())
+    await hypervisor.close()
+
+
 async def test_a_second_start_takes_less_than_a_second(libvirt_world: World) -> None:
     hypervisor = libvirt_world.hypervisor
     await hypervisor.create(libvirt_world.spec("first"))

@@ -88,7 +88,10 @@ class Attempt:
 
 
 class Connection:
-    """What `LibvirtHypervisor` does, call by call. Errors are `HypervisorError`."""
+    """What `LibvirtHypervisor` does, call by call. Errors are `HypervisorError`.
+
+    A process can open some 18 embedded connections in its life, then libvirt refuses.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -132,8 +135,10 @@ class Connection:
         if self._directory is not None and self._settings.capabilities is not None:
             embed.keep_capabilities(self._directory, self._settings.capabilities)
         self._libvirt = connection
-        _, memory_mib, cpus, *_ = connection.getInfo()
-        return HostInfo(memory_mib=memory_mib, cpus=cpus, accel=self._settings.accel)
+        cpus = connection.getInfo()[2]
+        # getInfo's memory leaves out what was plugged in after the host's boot
+        memory_kib = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)["total"]
+        return HostInfo(memory_mib=memory_kib // 1024, cpus=cpus, accel=self._settings.accel)
 
     def close(self) -> None:
         """Disconnect."""

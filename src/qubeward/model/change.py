@@ -85,7 +85,7 @@ class Change:
         """Give a property a value of its own. `qube` None: of the system."""
         old = self.system.value(qube, name)
         self._set_own(qube, name, value)
-        self.tell(facts.PropertySet(qube and qube.name, name, value, old))
+        self.tell(facts.PropertySet(qube.name if qube else None, name, value, old))
 
     def _set_own(self, qube: Qube | None, name: PropertyName, value: PropertyValue) -> None:
         holder = self.system.properties if qube is None else qube.properties
@@ -111,7 +111,7 @@ class Change:
                 self.write("system_property", (name,), None)
             else:
                 self.write("property", (qube.uuid, name), None)
-        self.tell(facts.PropertyReset(qube and qube.name, name, old))
+        self.tell(facts.PropertyReset(qube.name if qube else None, name, old))
 
     def set_feature(self, qube: Qube, name: FeatureName, value: str) -> None:
         """Set a feature; an empty value means false."""
@@ -163,6 +163,10 @@ class Change:
             self.write("property", (qube.uuid, name), (value,))
         for feature, text in qube.features.items():
             self.write("feature", (qube.uuid, feature), (text,))
+        for tag in sorted(qube.tags):
+            self.write("tag", (qube.uuid, tag), ())
+        if qube.notes:
+            self.write("notes", (qube.uuid,), (qube.notes,))
         for volume in qube.volumes.values():
             self.write("volume", (qube.uuid, volume.name), (volume,))
         self.tell(facts.QubeCreated(qube.name, self.source))
@@ -171,8 +175,15 @@ class Change:
         """Remove a qube that nothing refers to."""
         system = self.system
         self.tell(facts.QubeRemoving(qube.name))
+        before = dict(system.qubes)
         system.dismiss(qube)
-        self.undo.append(lambda: system.admit(qube))
+
+        def restore() -> None:
+            system.admit(qube)
+            system.qubes.clear()
+            system.qubes.update(before)
+
+        self.undo.append(restore)
         self.write("qube", (qube.uuid,), None)  # the store drops what belongs to it
         self.tell(facts.QubeRemoved(qube.name))
 

@@ -1,5 +1,6 @@
 """Addresses of qubes, computed from their numbers (ADMIN-API §5.2)."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..names import FeatureName, PropertyName, QubeName
@@ -20,6 +21,16 @@ def netvm(system: "System", qube: "Qube") -> "Qube | None":
         return None
     name = system.value(qube, NETVM)
     return system.qubes.get(QubeName(name)) if isinstance(name, str) else None
+
+
+def above(system: "System", qube: "Qube") -> "Iterator[Qube]":
+    """Yield the qube's netvm, that one's, and so on. A loop, in a store edited by hand, ends."""
+    seen = {qube.name}
+    here = netvm(system, qube)
+    while here is not None and here.name not in seen:
+        yield here
+        seen.add(here.name)
+        here = netvm(system, here)
 
 
 def provides_network(system: "System", qube: "Qube") -> bool:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import PropertyValueError
 from ..facts import PropertyValue
-from ..names import ADMIN, PoolName, PropertyName
+from ..names import ADMIN, PoolName, PropertyName, QubeName
 from ..spec.classes import TEMPLATE_VM
 from ..spec.properties import SYSTEM_PROPERTIES
 from . import network
 from .pool import VARLIBQUBES
 from .property import NO_DEFAULT, NoDefault, SystemCheck, SystemDefault, SystemProperty
-from .qube_properties import disposable_template, known
+from .qube_checks import disposable_template, known
 
 if TYPE_CHECKING:
     from .system import System
@@ -62,6 +62,12 @@ def _netvm(system: "System", value: PropertyValue) -> PropertyValue:
     qube = known(system, "default_netvm", value)
     if qube is not None and not network.provides_network(system, qube):
         raise PropertyValueError("default_netvm", f"{qube.name} does not provide network")
+    # What is above the new default may not itself have the default as its netvm.
+    here = qube
+    while here is not None and network.NETVM in here.properties:
+        here = system.qubes.get(QubeName(str(here.properties[network.NETVM])))
+    if here is not None and here is not qube and here.klass is not TEMPLATE_VM:
+        raise PropertyValueError("default_netvm", f"a loop of netvms, by {here.name}")
     return value
 
 

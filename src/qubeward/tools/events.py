@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from .. import facts
 from ..facts import Fact
 from ..spec.event import ESTABLISHED, spell
 from .markdown import code, first_line, page, table
@@ -11,7 +12,8 @@ from .markdown import code, first_line, page, table
 _INTRODUCTION = f"""\
 What `admin.Events` can send. The first event of a stream is always `{ESTABLISHED}`; after it,
 nothing is missed for as long as the stream lasts. An event has a subject (a qube's name, or nothing
-for the system), a name, and fields. Words in capitals stand for what is meant.
+for the system), a name, and fields. Words in capitals stand for what is meant. A property of the
+system has the system as its subject.
 
 An event of a change goes out once the change is on disk; `pre-` events of a change therefore go out
 with it. Events of a start or a stop under way go out as things happen. Values are texts: `None`,
@@ -25,7 +27,10 @@ def _sample(kind: type[Fact]) -> Fact:
 
 
 def _kinds() -> Iterator[type[Fact]]:
-    yield from Fact.__subclasses__()
+    # not Fact.__subclasses__(): it has what each class was before it was given slots, too
+    for kind in vars(facts).values():
+        if isinstance(kind, type) and issubclass(kind, Fact) and kind is not Fact:
+            yield kind
 
 
 def events_page() -> str:

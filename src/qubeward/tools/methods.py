@@ -6,8 +6,7 @@ from typing import Any
 
 from .. import spec
 from ..errors import AdminError
-from ..spec import AnyMethod
-from ..spec.method import ByArgument, Dest, PerDialect, Scope, Since
+from ..spec.method import AnyMethod, ByArgument, Dest, PerDialect, Scope, Since
 from ..untrusted import Codec
 from .markdown import code, first_line, page, table
 
@@ -26,7 +25,8 @@ Every call that the daemon answers, printed from the table that it answers by
 
 A grammar in code is what stands on the wire; `-` is nothing at all, what stands in brackets may be
 missing. Where the two dialects differ, both are given: `r4` is spoken on `run/qubesd.sock`, `draft`
-on `run/qubeward/draft.sock`.
+on `run/qubeward/draft.sock`. A few calls are for the host's own programs, and are answered on
+`run/qubesd.internal.sock` alone.
 
 Any call can also end in these: `ProtocolError` (a framing, an argument or a payload against the
 grammar, a wrong kind of destination, no such call), `QubesVMNotFoundError` and
@@ -47,7 +47,7 @@ def families() -> Iterator[tuple[str, tuple[AnyMethod, ...]]]:
         for row in getattr(module, "METHODS", ())
     }
     for module in dict.fromkeys(of_row[name] for name in spec.METHODS):
-        yield first_line(module.__doc__), module.METHODS
+        yield first_line(module.__doc__).rstrip("."), module.METHODS
 
 
 def _spellings(thing: Any) -> list[tuple[str, Codec[Any]]]:
@@ -101,6 +101,7 @@ def error_names(method: AnyMethod) -> list[str]:
 
 def _entry(method: AnyMethod) -> str:
     rows = [
+        ("socket", code("run/qubesd.internal.sock")) if method.internal else None,
         ("destination", _DESTS[method.dest]),
         ("argument", grammar(method.arg) + _examples(method.arg)),
         ("payload", grammar(method.payload) + _examples(method.payload)),
@@ -109,7 +110,8 @@ def _entry(method: AnyMethod) -> str:
         ("since", _SINCE[method.since]),
         ("errors", ", ".join(code(name) for name in error_names(method)) or "none of its own"),
     ]
-    return f"### {method.name}\n\n{method.summary}\n\n{table(('', ''), rows)}"
+    given = [row for row in rows if row is not None]
+    return f"### {method.name}\n\n{method.summary}\n\n{table(('', ''), given)}"
 
 
 def methods_page() -> str:

@@ -33,15 +33,15 @@ def _row(row: PropertyRow, *more: str) -> tuple[str, ...]:
 
 def properties_page() -> str:
     """Return the reference of all properties."""
-    of_qubes = [_row(row, _classes(row.classes)) for row in QUBE_PROPERTIES.values()]
-    of_system = [_row(row) for row in SYSTEM_PROPERTIES.values()]
+    of_qubes = [_row(row, _classes(row.classes)) for _, row in sorted(QUBE_PROPERTIES.items())]
+    of_system = [_row(row) for _, row in sorted(SYSTEM_PROPERTIES.items())]
     return page(
         "Properties",
         _INTRODUCTION,
         "## Of a qube",
-        table(("property", "type", "classes", "can be set", "what it is"), sorted(of_qubes)),
+        table(("property", "type", "classes", "can be set", "what it is"), of_qubes),
         "## Of the system",
-        table(("property", "type", "can be set", "what it is"), sorted(of_system)),
+        table(("property", "type", "can be set", "what it is"), of_system),
     )
 
 

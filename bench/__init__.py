@@ -1,0 +1,1 @@
+"""Measures how fast an Admin API socket answers: `python -m bench`."""

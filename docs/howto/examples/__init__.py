@@ -1,0 +1,1 @@
+"""What the how-tos show: real files, which the tests run."""
