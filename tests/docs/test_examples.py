@@ -10,7 +10,7 @@ import pytest
 
 import world
 from daemon_process import DaemonProcess
-from docs.pages import DOCS, fences
+from docs.pages import DOCS
 from qubeward.errors import PropertyValueError
 from qubeward.extensions import EXTENSIONS
 from qubeward.server import gate
@@ -93,8 +93,3 @@ def test_a_small_client_lists_the_qubes(tmp_path: Path, capsys: pytest.CaptureFi
             client.ask(path, "admin.vm.Kill", "debian")
     finally:
         daemon.stop()
-
-
-def test_the_printed_commands_of_the_extension_page_name_its_file() -> None:
-    page = DOCS / "howto/add-an-extension.md"
-    assert any(fence.about.endswith("offline.py") for fence in fences(page))

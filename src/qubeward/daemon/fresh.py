@@ -8,7 +8,7 @@ from ..model.system import System
 from ..names import ADMIN, ADMIN_UUID, PropertyName
 from ..spec.classes import ADMIN_VM
 from ..storage.drivers import default_driver
-from ..storage.kernels import load_kernel_versions
+from ..storage.kernels import has_vmlinuz, load_kernel_versions
 from .config import Config
 
 DATA = "/var/lib/qubes"
@@ -36,6 +36,7 @@ def set_up(system: System, root: Path, driver: str) -> None:
         change.write("qube", (admin.uuid,), (admin.name, admin.klass.name, admin.qid))
         change.write("property", (admin.uuid, "label"), ("black",))
         change.set_property(None, PropertyName("default_pool_kernel"), KERNELS)
-        versions = load_kernel_versions(root / KERNELS_DIR.lstrip("/"))
-        if versions:
-            change.set_property(None, PropertyName("default_kernel"), versions[-1])
+        kernels = root / KERNELS_DIR.lstrip("/")
+        bootable = [v for v in load_kernel_versions(kernels) if has_vmlinuz(kernels, v)]
+        if bootable:
+            change.set_property(None, PropertyName("default_kernel"), bootable[-1])

@@ -1,17 +1,19 @@
 """Assemble the daemon, run it, and end it well."""
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from ..bus import Bus
-from ..errors import AdminError
+from ..errors import AdminError, StoreError
 from ..extensions import EXTENSIONS
 from ..hooks import Hooks
 from ..hypervisor.driver import DomainChange, Hypervisor
@@ -56,7 +58,7 @@ def run(root: Path, overrides: Sequence[str] = ()) -> int:
     try:
         config = load(root / "etc/qubeward/qubeward.toml", overrides)
     except ConfigError as error:
-        print(f"qubeward: {error}")  # noqa: T201  # there is no log yet
+        print(f"qubeward: {error}", file=sys.stderr)  # noqa: T201  # there is no log yet
         return 2
     log.configure(config["log.level"], config["log.format"])
     try:
@@ -114,21 +116,31 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        failed: Exception | None = None
         async with asyncio.TaskGroup() as group:
             background = Background(group)
-            world, listeners = await self._start(background)
-            clock = group.create_task(_keep_time(world, listeners))
-            notify("READY=1", f"STATUS=Serving {self.root}")
-            logger.info("ready, serving %s", self.root)
-            await stop.wait()
-            notify("STOPPING=1")
-            logger.info("stopping")
-            clock.cancel()
-            for listener in listeners:
-                listener.close()
-            await background.drain(self.config["server.stop_grace_s"])
-        await self.hypervisor.close()
+            try:
+                world, listeners = await self._start(background)
+            except (StoreUnusableError, AdminError, OSError) as error:
+                failed = error  # the group would wrap it
+                await background.drain(0)
+            else:
+                background.create_chore(_keep_time(world, listeners))
+                notify("READY=1", f"STATUS=Serving {self.root}")
+                logger.info("ready, serving %s", self.root)
+                await stop.wait()
+                notify("STOPPING=1")
+                logger.info("stopping")
+                for listener in listeners:
+                    listener.close()
+                await background.drain(self.config["server.stop_grace_s"])
+                with contextlib.suppress(StoreError):
+                    await world.journal.stored()  # whoever waits for it is answered
+            with contextlib.suppress(AdminError):
+            await self.hypervisor.close()
         self.backend.close()
+        if failed is not None:
+            raise failed
         logger.info("stopped")
 
     async def _start(self, background: Background) -> tuple[World, list[Listener]]:

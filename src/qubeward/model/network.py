@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..names import FeatureName, PropertyName, QubeName
-from ..spec.classes import DISP_VM
+from ..spec.classes import DISP_VM, TEMPLATE_VM
 from .feature import with_netvm
 
 if TYPE_CHECKING:
@@ -31,6 +31,19 @@ def above(system: "System", qube: "Qube") -> "Iterator[Qube]":
         yield here
         seen.add(here.name)
         here = netvm(system, here)
+
+
+def takes_default(system: "System", qube: "Qube") -> "Qube | None":
+    """Return the first qube above this one that has no netvm of its own but the default one."""
+    here: Qube | None = qube
+    for _ in system.qubes:
+        name = None if here is None else here.properties.get(NETVM)
+        here = system.qubes.get(QubeName(name)) if isinstance(name, str) else None
+        if here is None or here.klass is TEMPLATE_VM:
+            return None
+        if NETVM not in here.properties:
+            return here
+    return None
 
 
 def provides_network(system: "System", qube: "Qube") -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import PropertyValueError
 from ..facts import PropertyValue
-from ..names import ADMIN, PoolName, PropertyName, QubeName
+from ..names import ADMIN, PoolName, PropertyName
 from ..spec.classes import TEMPLATE_VM
 from ..spec.properties import SYSTEM_PROPERTIES
 from . import network
@@ -62,12 +62,9 @@ def _netvm(system: "System", value: PropertyValue) -> PropertyValue:
     qube = known(system, "default_netvm", value)
     if qube is not None and not network.provides_network(system, qube):
         raise PropertyValueError("default_netvm", f"{qube.name} does not provide network")
-    # What is above the new default may not itself have the default as its netvm.
-    here = qube
-    while here is not None and network.NETVM in here.properties:
-        here = system.qubes.get(QubeName(str(here.properties[network.NETVM])))
-    if here is not None and here is not qube and here.klass is not TEMPLATE_VM:
-        raise PropertyValueError("default_netvm", f"a loop of netvms, by {here.name}")
+    below = None if qube is None else network.takes_default(system, qube)
+    if below is not None:
+        raise PropertyValueError("default_netvm", f"a loop of netvms, by {below.name}")
     return value
 
 

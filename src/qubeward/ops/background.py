@@ -1,10 +1,13 @@
 """Work that outlives the call that began it."""
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any
 
 from .steps import survive
+
+log = logging.getLogger(__name__)
 
 
 class Background:
@@ -13,6 +16,7 @@ class Background:
     def __init__(self, group: asyncio.TaskGroup) -> None:
         self._group = group
         self._tasks: set[asyncio.Task[None]] = set()
+        self._chores: set[asyncio.Task[None]] = set()
 
     def create_task(self, coro: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run it to its end, on its own."""
@@ -21,10 +25,23 @@ class Background:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def create_chore(self, coro: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run what is worth nothing once the daemon stops: the end doesn't wait for it."""
+        task = self._group.create_task(survive(coro, getattr(coro, "__qualname__", "chore")))
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+        return task
+
     async def drain(self, grace_s: float) -> None:
         """Wait for the tasks; cancel those that are still at it when the grace is over."""
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=grace_s)
+        for chore in tuple(self._chores):
+            chore.cancel()
+        try:
+            async with asyncio.timeout(grace_s):
+                while self._tasks:  # one may begin another
+                    await asyncio.wait(tuple(self._tasks))
+        except TimeoutError:
+            log.warning("%d operations were not over in time", len(self._tasks))
         for task in tuple(self._tasks):
             task.cancel()
         if self._tasks:

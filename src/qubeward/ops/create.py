@@ -43,11 +43,16 @@ async def create(
         await world.pools.remove(_where(qube))
 
     def land(change: Change) -> None:
-        change.source = source
-        if qube.klass is DISP_VM:
-            change.set_counter("dispid", int(str(qube.properties[_P("dispid")])))
-        qube.qid = world.system.free_qid()  # it may have been taken while volumes were made
+        # While volumes were made, others may have taken the numbers, or removed what it needs.
+        world.system.label(str(qube.properties[_P("label")]))
+        if _P("template") in qube.properties:
+            _template(world.system, klass, QubeName(str(qube.properties[_P("template")])))
+        if klass is DISP_VM:
+            qube.properties[_P("dispid")] = dispid = _next_dispid(world.system)
+            change.set_counter("dispid", dispid)
+        qube.qid = world.system.free_qid()
         qube.properties[_P("qid")] = qube.qid
+        change.source = source
         change.add_qube(qube)
 
     about: dict[str, object] = {"name": qube.name, "uuid": str(qube.uuid), "volumes": _where(qube)}

@@ -3,10 +3,17 @@
 import asyncio
 import logging
 
-from ..errors import AdminError, HypervisorError, ShutdownTimeoutError
-from ..facts import QubeHalted, QubePaused, QubeStopFailed, QubeStopped, QubeUnpaused, StateChanged
+from ..errors import AdminError, HypervisorError, ShutdownTimeoutError, StoreError
+from ..facts import (
+    Fact,
+    QubeHalted,
+    QubePaused,
+    QubeStopFailed,
+    QubeStopped,
+    QubeUnpaused,
+    StateChanged,
+)
 from ..hypervisor.driver import DomainChange, DomainInfo, DomainState
-from ..model.change import Change
 from ..model.power import Power
 from ..model.qube import Qube
 from ..names import PropertyName
@@ -58,12 +65,12 @@ def on_change(world: World, change: DomainChange) -> None:
     elif not qube.power.is_halted:
         log.info("%s is gone: %s", qube.name, change.reason or "no reason given")
         qube.power.state = PowerState.DYING
-        world.tasks.create_task(_stopped_in_background(world, qube))
+        world.tasks.create_task(_stopped_in_background(world, qube, qube.power))
 
 
-async def _stopped_in_background(world: World, qube: Qube) -> None:
+async def _stopped_in_background(world: World, qube: Qube, life: Power) -> None:
     try:
-        await stopped(world, qube)
+        await stopped(world, qube, life)
     except AdminError as error:
         log.error("putting %s away: %s", qube.name, error)  # noqa: TRY400  # no bug of ours
 
@@ -79,10 +86,13 @@ async def until_off(world: World, qube: Qube) -> None:
         raise ShutdownTimeoutError(qube.name) from None
 
 
-async def stopped(world: World, qube: Qube) -> None:
-    """Put a qube away whose domain is gone: its volumes, its state, and the word to others."""
+async def stopped(world: World, qube: Qube, life: Power) -> None:
+    """Put a qube away whose domain is gone: its volumes, its state, and the word to others.
+
+    `life` is the qube's power while that domain ran; by now the qube may have a later one.
+    """
     async with world.lanes.hold(qube.uuid, qube.name, "stop"):
-        if not qube.power.is_halted:
+        if qube.power is life and not life.is_halted:
             await put_away(world, qube)
 
 
@@ -99,17 +109,20 @@ async def put_away(world: World, qube: Qube, *, ran: bool = True) -> None:
     try:
         with world.system.change() as change:
             change.write("running", (qube.uuid,), None)
-            if ran:
-                _tell_runtime(change, qube)
-                change.tell(QubeHalted(qube.name))
+            for fact in _ended(qube) if ran else ():
+                change.tell(fact)
         await world.journal.stored()
+    except StoreError as error:
+        # It is off all the same; the row goes at the next start of the daemon.
+        log.warning("that %s is off could not be stored: %s", qube.name, error)
+        for fact in _ended(qube) if ran else ():
+            world.announce(fact)
     finally:
         world.is_halted(qube)
 
 
-def _tell_runtime(change: Change, qube: Qube) -> None:
-    for name in RUNTIME:
-        change.tell(StateChanged(qube.name, name))
+def _ended(qube: Qube) -> tuple[Fact, ...]:
+    return (*(StateChanged(qube.name, name) for name in RUNTIME), QubeHalted(qube.name))
 
 
 def note_figures(qube: Qube, info: DomainInfo) -> None:
@@ -123,16 +136,21 @@ def note_figures(qube: Qube, info: DomainInfo) -> None:
 
 async def take_figures(world: World) -> None:
     """Ask the hypervisor for all domains' figures, and notice domains that went unsaid."""
-    before = [q for q in world.system.by_uuid.values() if not q.power.is_halted]
-    if not any(qube.uuid not in world.starting for qube in before):
+    # With its power: by the answer, a qube may have ended, and may have begun another life.
+    before = [
+        (qube, qube.power)
+        for uuid, qube in world.system.by_uuid.items()
+        if not qube.power.is_halted and uuid not in world.starting
+    ]
+    if not before:
         return
     try:
         infos = {info.uuid: info for info in await world.hypervisor.domains()}
     except HypervisorError as error:
         log.warning("no figures: %s", error)
         return
-    for qube in before:
-        if qube.uuid in world.starting or qube.power.is_halted:
+    for qube, life in before:
+        if qube.power is not life:
             continue
         info = infos.get(qube.uuid)
         if info is not None:

@@ -1,6 +1,9 @@
 """The life of a qube: shutdown, kill, pause, unpause. Starting is in `start.py`."""
 
+import asyncio
+import contextlib
 from collections.abc import Iterator
+from typing import Final
 
 from ..errors import (
     HypervisorError,
@@ -13,9 +16,13 @@ from ..errors import (
 from ..facts import QubePausing, QubeStopFailed, QubeStopping, QubeUnpausing
 from ..model import network
 from ..model.qube import Qube
+from ..names import PropertyName
 from ..spec.vm_body import PowerState, ShutdownOptions
 from .observe import note_state, stopped, until_off
 from .world import World
+
+#: How often a guest that doesn't power off is asked again, in seconds.
+PRESS_EVERY_S: Final = 4
 
 
 def _need_domain(qube: Qube) -> None:
@@ -52,8 +59,26 @@ async def shutdown(world: World, qube: Qube, options: ShutdownOptions) -> None:
     except HypervisorError as error:
         world.announce(QubeStopFailed(qube.name, str(error)))
         raise
-    if options.wait:
-        await until_off(world, qube)
+    asking = world.tasks.create_chore(_ask_again(world, qube))
+    try:
+        if options.wait:
+            await until_off(world, qube)
+    finally:
+        if options.wait:
+            asking.cancel()
+
+
+async def _ask_again(world: World, qube: Qube) -> None:
+    """Press the button until it is heard: a guest that still boots doesn't listen."""
+    guid = qube.power.start_guid
+    limit = world.system.value(qube, PropertyName("shutdown_timeout"))
+    presses = int(limit if isinstance(limit, int) else 60) // PRESS_EVERY_S
+    for _ in range(presses):
+        await asyncio.sleep(PRESS_EVERY_S)
+        if not qube.power.is_running or qube.power.start_guid != guid:
+            return
+        with contextlib.suppress(HypervisorError):
+            await world.hypervisor.request_shutdown(qube.uuid)
 
 
 async def kill(world: World, qube: Qube) -> None:
@@ -61,6 +86,7 @@ async def kill(world: World, qube: Qube) -> None:
     _need_domain(qube)
     if qube.power.is_halted:
         raise NotStartedError(qube.name)
+    life = qube.power
     world.lanes.interrupt(qube.uuid)
     await world.hypervisor.destroy(qube.uuid)
     gone = world.starting.get(qube.uuid)
@@ -68,7 +94,7 @@ async def kill(world: World, qube: Qube) -> None:
         gone.set()
         await world.until_halted(qube)
     else:
-        await stopped(world, qube)
+        await stopped(world, qube, life)
 
 
 async def pause(world: World, qube: Qube) -> None:

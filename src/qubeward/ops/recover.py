@@ -61,6 +61,16 @@ async def _adopt(
         qube.power.start_time_s = start.get("time_s")
 
 
+def _unclaimed(world: World, volumes: dict[str, str]) -> dict[str, str]:
+    """Return those that no qube of today has: a name may have been given again since."""
+    claimed = {
+        (volume.vid, volume.pool)
+        for qube in world.system.qubes.values()
+        for volume in qube.volumes.values()
+    }
+    return {vid: pool for vid, pool in volumes.items() if (vid, pool) not in claimed}
+
+
 async def _settle(
     world: World,
     entry: str,
@@ -72,12 +82,13 @@ async def _settle(
         case "create":
             if QubeName(about["name"]) not in world.system.qubes:
                 log.info("the creation of %s was cut off; undoing it", about["name"])
-                await world.pools.remove(about["volumes"])
+                await world.pools.remove(_unclaimed(world, about["volumes"]))
         case "remove":
             log.info("finishing the removal of %s", about["name"])
             if UUID(about["uuid"]) in domains:
                 await world.hypervisor.destroy(UUID(about["uuid"]))
-            await finish_removal(world, QubeName(about["name"]), about["volumes"], entry)
+            left = _unclaimed(world, about["volumes"])
+            await finish_removal(world, QubeName(about["name"]), left, entry)
             return
         case "import":
             await _drop_import(world, about)

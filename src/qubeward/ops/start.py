@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from ..errors import (
@@ -40,7 +42,9 @@ from .world import World
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 _P = PropertyName
+_OFF_SOON = frozenset({PowerState.HALTED, PowerState.HALTING, PowerState.DYING})
 #: Words of the kernel's command line that every direct boot has. A timer check that fails under
 #: emulation stops the boot (STORAGE.md, "Light guests").
 BOOT_OPTIONS = "root=/dev/vda rw console=ttyS0 no_timer_check"
@@ -50,10 +54,17 @@ async def start(world: World, qube: Qube) -> None:
     """Start a qube, and its netvm before it. One that runs already is left alone."""
     if not qube.klass.runs:
         raise NotHaltedError(qube.name)
-    above = network.netvm(world.system, qube)
-    if above is not None and not above.power.is_running and not qube.power.is_running:
-        await start(world, above)
-    if qube.power.state in (PowerState.HALTING, PowerState.DYING):
+    chain = [qube]
+    for above in network.above(world.system, qube):
+        if chain[-1].power.state not in _OFF_SOON:
+            break
+        chain.append(above)
+    for each in reversed(chain):
+        await _start(world, each)
+
+
+async def _start(world: World, qube: Qube) -> None:
+    if qube.power.state in _OFF_SOON:
         await until_off(world, qube)
     async with world.lanes.hold(qube.uuid, qube.name, "start") as hold:
         if world.system.by_uuid.get(qube.uuid) is not qube:
@@ -122,6 +133,7 @@ class _Start:
         used_mib = sum(other.power.memory_kib for other in others) // 1024
         if used_mib + self._number("memory") > system.host.memory_mib:
             raise OutOfMemoryError(qube.name)
+        qube.power.memory_kib = self._number("memory") * 1024  # others starting now see it taken
 
     async def _take_volumes(self) -> None:
         self._hold.check()
@@ -166,7 +178,7 @@ class _Start:
         world, qube = self._world, self._qube
         self._hold.check()
         world.announce(QubeSpawning(qube.name, self._guid))
-        self._info = await world.hypervisor.create(self._spec())
+        self._info = await self._unless_gone(world.hypervisor.create(self._spec()))
         note_figures(qube, self._info)
         qube.power.start_time_s = time.time()
         qube.power.start_guid = self._guid
@@ -181,13 +193,33 @@ class _Start:
         world, qube = self._world, self._qube
         self._hold.check()
         world.announce(QubeUnpausing(qube.name))
-        await world.hypervisor.unpause(qube.uuid)
+        await self._unless_gone(world.hypervisor.unpause(qube.uuid))
         world.announce(QubeUnpaused(qube.name))
         if feature.with_template(world.system, qube, FeatureName("qrexec")):
             await self._agent()
+        self._check_alive()
+
+    def _check_alive(self) -> None:
         self._hold.check()
         if self._gone.is_set():
-            raise QubeError(qube.name, "it ended before it was up")
+            raise QubeError(self._qube.name, "it ended before it was up")
+
+    async def _unless_gone(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await a call about the domain, which may hang: but not once the domain is gone."""
+        call = asyncio.ensure_future(work)
+        gone = asyncio.ensure_future(self._gone.wait())
+        try:
+            await asyncio.wait((call, gone), return_when=asyncio.FIRST_COMPLETED)
+            if call.done():
+                return call.result()
+        finally:
+            gone.cancel()
+            call.cancel()
+            await asyncio.wait((call,))  # what it began, it cleans up first
+            if not call.cancelled():
+                call.exception()  # no longer of interest
+        self._check_alive()
+        raise QubeError(self._qube.name, "it ended before it was up")
 
     async def _agent(self) -> None:
         """Wait for the guest's agent, the guest's end, or the time that it has."""

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from ..errors import StoreError
 from ..model.change import Change
 from .journal import Journal
 
@@ -52,11 +53,19 @@ async def run(plan: Plan, journal: Journal) -> None:
         with journal.system.change() as change:
             plan.land(change)
             journal.end(change, entry)
-        await journal.stored()
     except BaseException:
-        await unwind(plan.steps, plan.name)
-        await journal.close(entry)
+        await _give_up(plan, entry, journal)
         raise
+    try:
+        await journal.stored()
+    except StoreError:  # anything else ends the wait, not what has landed
+        await _give_up(plan, entry, journal)
+        raise
+
+
+async def _give_up(plan: Plan, entry: str, journal: Journal) -> None:
+    await unwind(plan.steps, plan.name)
+    await journal.close(entry)
 
 
 async def unwind(steps: Sequence[Step], name: str) -> None:

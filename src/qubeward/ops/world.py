@@ -33,6 +33,9 @@ class Tasks(Protocol):
     def create_task(self, coro: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run it to its end, on its own."""
 
+    def create_chore(self, coro: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run what is worth nothing once the daemon stops."""
+
 
 @dataclass(frozen=True, slots=True)
 class Import:

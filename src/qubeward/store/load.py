@@ -1,6 +1,6 @@
 """Stored rows back into the model. What can't be understood is left out and said, never fatal."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -39,11 +39,19 @@ def fill(system: System, rows: Rows, report: Callable[[str], None]) -> None:
 
 
 def _qubes(rows: Rows, report: Callable[[str], None]) -> Iterator[tuple[str, Qube]]:
+    names = set[str]()
     for uuid, name, klass, qid in rows["qube"]:
         if klass not in CLASSES:
             report(f"qube {name}: unknown class {klass}")
-            continue
-        yield uuid, Qube(UUID(uuid), name, qid, CLASSES[klass])
+        elif name in names:
+            report(f"qube {name}: there is another of this name")
+        else:
+            try:
+                yield uuid, Qube(UUID(uuid), name, qid, CLASSES[klass])
+            except (ValueError, TypeError, AttributeError):
+                report(f"qube {name}: no uuid: {uuid}")
+            else:
+                names.add(name)
 
 
 def _details(qubes: dict[str, Qube], rows: Rows, report: Callable[[str], None]) -> None:
@@ -63,7 +71,11 @@ def _details(qubes: dict[str, Qube], rows: Rows, report: Callable[[str], None]) 
         qube.tags.add(tag)
     for qube, text in each("notes"):
         qube.notes = text
-    for qube, name, configuration in each("volume"):
+    _volumes(each("volume"), report)
+
+
+def _volumes(rows: Iterable[tuple[Any, ...]], report: Callable[[str], None]) -> None:
+    for qube, name, configuration in rows:
         try:
             qube.volumes[name] = Volume(**configuration)
         except TypeError as error:

@@ -5,19 +5,23 @@ changes at once cost one sync, and the event loop never waits for the disk.
 """
 
 import asyncio
+import contextlib
 import json
+import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from ..model.change import Commit, Write
-from .schema import TABLES, VERSION
+from .schema import TABLES, VERSION, Table
 from .transaction import Rows
+
+log = logging.getLogger(__name__)
 
 #: Columns whose values are JSON, so that their type survives.
 _JSON = frozenset({"value", "configuration", "options", "start", "about"})
@@ -44,6 +48,15 @@ def _cells(write: Write) -> list[Any]:
         else:
             cells.append(_cell(value))
     return cells
+
+
+def _rows(table: Table, found: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    for row in found:
+        cells = zip(table.columns, row, strict=True)
+        try:
+            yield tuple(json.loads(cell) if column in _JSON else cell for column, cell in cells)
+        except (ValueError, TypeError) as error:
+            log.error("left out of the store: %s %s: %s", table.name, row[0], error)  # noqa: TRY400
 
 
 class SqliteBackend:
@@ -76,16 +89,10 @@ class SqliteBackend:
             self._path.chmod(0o600)
             self._prepare(db)
             return {
-                table.name: [
-                    tuple(
-                        json.loads(cell) if column in _JSON else cell
-                        for column, cell in zip(table.columns, row, strict=True)
-                    )
-                    for row in db.execute(table.select())
-                ]
+                table.name: list(_rows(table, db.execute(table.select())))
                 for table in TABLES.values()
             }
-        except (sqlite3.Error, ValueError) as error:
+        except sqlite3.Error as error:
             raise StoreUnusableError(f"{self._path}: {error}") from error
         finally:
             db.close()
@@ -160,11 +167,13 @@ class SqliteBackend:
             if probe:
                 db.execute(f"PRAGMA user_version = {VERSION}")
             db.execute("COMMIT")
-        except sqlite3.Error as error:
+        # Beside what SQLite reports: values that it or JSON can't hold. The thread must go on.
+        except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
             self._refusing = True
             why = str(error)
             if db.in_transaction:
-                db.execute("ROLLBACK")
+                with contextlib.suppress(sqlite3.Error):
+                    db.execute("ROLLBACK")
             self._report(lambda: self._failed(why))
         else:
             self._refusing = False
