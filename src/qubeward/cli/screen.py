@@ -25,11 +25,11 @@ def is_rich(stream: IO[Any]) -> bool:
 def print_table(
     heads: Sequence[str],
     rows: Sequence[Sequence[str]],
-    styles: Mapping[str, str] | None = None,
+    styles: Mapping[str, Mapping[str, str]] | None = None,
     *,
     bare: bool = False,
 ) -> None:
-    """Print rows under their heads; `styles` colours cells by their text, on a terminal.
+    """Print rows under their heads; `styles` colours cells on a terminal, by head and text.
 
     `bare` leaves out the heads where no terminal is: one row a line, for scripts.
     """
@@ -45,7 +45,9 @@ def print_table(
 
 
 def _print_rich(
-    heads: Sequence[str], rows: Sequence[Sequence[str]], styles: Mapping[str, str]
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    styles: Mapping[str, Mapping[str, str]],
 ) -> None:
     # Here, not above: it takes longer to load than most commands take to run.
     from rich.console import Console  # noqa: PLC0415
@@ -56,7 +58,8 @@ def _print_rich(
     for head in heads:
         table.add_column(head, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell, style=styles.get(cell, "")) for cell in row))
+        cells = zip(heads, row, strict=True)
+        table.add_row(*(Text(cell, styles.get(head, {}).get(cell, "")) for head, cell in cells))
     Console().print(table)
 
 

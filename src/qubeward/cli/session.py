@@ -25,8 +25,6 @@ FAILED: Final = 1
 NO_CONNECTION: Final = 3
 INTERRUPTED: Final = 130
 
-pass_session = click.make_pass_decorator["Session"]  # type: ignore[index]
-
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -87,6 +85,11 @@ def complain(message: str) -> None:
 def safe(text: str) -> str:
     """Return the text without what a terminal would obey."""
     return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a command's help."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

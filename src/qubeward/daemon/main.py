@@ -136,7 +136,7 @@ class Daemon:
                 await background.drain(self.config["server.stop_grace_s"])
                 with contextlib.suppress(StoreError):
                     await world.journal.stored()  # whoever waits for it is answered
-            with contextlib.suppress(AdminError):
+        with contextlib.suppress(AdminError):
             await self.hypervisor.close()
         self.backend.close()
         if failed is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from ..api import ROUTES
@@ -21,6 +22,8 @@ from ..spec.method import ByArgument, Dest, PerDialect
 from ..untrusted import Codec, Untrusted
 from ..wire.dialect import Dialect
 from ..wire.request import Request
+
+_ADMIN_REFS = (ADMIN, QubeUuid(ADMIN_UUID))
 
 
 class Policy(Protocol):
@@ -89,10 +92,13 @@ def _admissions(dialect: Dialect, hooks: Hooks) -> Mapping[bytes, Admission]:
     }
 
 
-def _parse(text: Untrusted, codec: Codec[Any], what: str) -> Any:
-    if not text and not codec.may_be_empty:
+def _check_present(text: Untrusted, codec: Codec[Any], what: str) -> None:
+    if not codec.may_be_empty and not text:
         raise ProtocolError("request", f"{what} missing")
-    return text.parse(codec)
+
+
+def _everything(_subject: Qube) -> bool:
+    return True
 
 
 class Gate:
@@ -110,28 +116,17 @@ class Gate:
         dest_ref = request.dest.parse(QUBE_REF)
         source = system.find(source_ref)
         is_admin = source.name == ADMIN
-        if is_admin:
-            system.find(dest_ref)
+        dest = system.find(dest_ref) if is_admin else None
         admission = self._by_dialect[endpoint.dialect].get(request.method)
         if admission is None or admission.route.method.internal is not endpoint.internal:
             raise NoSuchMethodError(request.method.decode("ascii", "replace"))
         method = admission.route.method
         arg, payload = self._parsed(request, admission, dest_ref)
-        if not (is_admin or endpoint.judged):
-            self._judge(source, method, dest_ref, arg)
-        try:
-            dest = system.find(dest_ref)
-        except QubeNotFoundError:
-            if is_admin or endpoint.judged:
-                raise
-            raise PermissionDeniedError from None
+        if dest is None:
+            dest = self._judged(source, method, dest_ref, arg, endpoint)
         for guard in admission.guards:
             guard(Asked(system, source, method.name, dest, arg, payload))
-        policy = self._policy
-
-        def shows(subject: Qube) -> bool:
-            return is_admin or policy.shows(source, method, subject)
-
+        shows = _everything if is_admin else partial(self._policy.shows, source, method)
         return admission, Call(source, dest, arg, payload, self._world, shows)
 
     def _parsed(
@@ -140,22 +135,33 @@ class Gate:
         method = admission.route.method
         chosen = admission.payload
         # Presence comes before everything, and of the payload before that of the argument.
-        if not isinstance(chosen, ByArgument) and not chosen.may_be_empty and not request.payload:
-            raise ProtocolError("request", "payload missing")
-        if not request.arg and not admission.arg.may_be_empty:
-            raise ProtocolError("request", "argument missing")
+        if not isinstance(chosen, ByArgument):
+            _check_present(request.payload, chosen, "payload")
+        _check_present(request.arg, admission.arg, "argument")
         _check_dest(method, dest)
-        arg = _parse(request.arg, admission.arg, "argument")
-        codec = chosen.choose(arg) if isinstance(chosen, ByArgument) else chosen
-        return arg, _parse(request.payload, codec, "payload")
+        arg = request.arg.parse(admission.arg)
+        if isinstance(chosen, ByArgument):
+            chosen = chosen.choose(arg)
+            _check_present(request.payload, chosen, "payload")
+        return arg, request.payload.parse(chosen)
 
-    def _judge(self, source: Qube, method: AnyMethod, dest: QubeRef, arg: object) -> None:
-        if not self._policy.allows(source, method, dest, arg):
+    def _judged(
+        self, source: Qube, method: AnyMethod, dest: QubeRef, arg: object, endpoint: Endpoint
+    ) -> Qube:
+        if not endpoint.judged and not self._policy.allows(source, method, dest, arg):
             raise PermissionDeniedError
+        try:
+            return self._world.system.find(dest)
+        except QubeNotFoundError:
+            if endpoint.judged:
+                raise
+            raise PermissionDeniedError from None
 
 
 def _check_dest(method: AnyMethod, dest: QubeRef) -> None:
-    is_admin = dest in (ADMIN, QubeUuid(ADMIN_UUID))
+    if method.dest is Dest.ANY:
+        return
+    is_admin = dest in _ADMIN_REFS
     if method.dest is Dest.ADMIN and not is_admin:
         raise ProtocolError("destination", "allowed: dom0")
     if method.dest is Dest.QUBE and is_admin:

@@ -1,8 +1,9 @@
 """What the calls of admin.vm.* carry: types and their codecs."""
 
 from dataclasses import dataclass
-from enum import Enum
-from typing import Final
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from ..errors import ProtocolError
@@ -11,8 +12,10 @@ from ..untrusted import Codec
 from .classes import CLASSES, QubeClass
 from .method import PerDialect
 
+_REMEMBERED_ROWS: Final = 1 << 14
 
-class PowerState(Enum):
+
+class PowerState(StrEnum):
     """Where a qube is in its life, as the wire says it."""
 
     HALTED = "Halted"
@@ -25,8 +28,7 @@ class PowerState(Enum):
     CRASHED = "Crashed"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One qube in a list."""
 
     name: QubeName
@@ -101,8 +103,15 @@ def _draft_row(raw: bytes) -> Row:
     return _r4_row(raw + b" uuid=00000000-0000-0000-0000-000000000000")
 
 
+# A list of all qubes is asked for often, and most of its rows are those of last time.
+@lru_cache(maxsize=_REMEMBERED_ROWS)
+def _spell_r4(row: Row) -> bytes:
+    return f"{row.name} class={row.klass} state={row.state} uuid={row.uuid}".encode()
+
+
+@lru_cache(maxsize=_REMEMBERED_ROWS)
 def _spell_draft(row: Row) -> bytes:
-    return f"{row.name} class={row.klass} state={row.state.value}".encode()
+    return f"{row.name} class={row.klass} state={row.state}".encode()
 
 
 _NIL = UUID(int=0)
@@ -118,9 +127,7 @@ CLASS: Final[Codec[ClassName]] = Codec(
 R4_ROW: Final[Codec[Row]] = Codec(
     name="name class=C state=S uuid=U",
     decode=_r4_row,
-    encode=lambda row: (
-        f"{row.name} class={row.klass} state={row.state.value} uuid={row.uuid}".encode()
-    ),
+    encode=_spell_r4,
     examples=(_EXAMPLE,),
     rejects=(b"work", b"work class=AppVM", b"work class=AppVM state=On uuid=1"),
 )
@@ -250,7 +257,7 @@ FIGURES: Final[Codec[Figures]] = Codec(
     decode=_figures,
     encode=lambda f: (
         f"mem={f.memory_kib} mem_static_max={f.max_memory_kib} cputime={f.cpu_time_ns}"
-        f" power_state={f.state.value}"
+        f" power_state={f.state}"
     ).encode(),
     examples=(Figures(0, 0, 0, PowerState.HALTED),),
     rejects=(b"", b"mem=x mem_static_max=1 cputime=1 power_state=Halted"),

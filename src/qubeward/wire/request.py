@@ -3,7 +3,7 @@
 The header is what qrexec writes to a socket service. DEST may also be spelled `keyword adminvm`.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import ProtocolError
 from ..untrusted import Untrusted
@@ -16,8 +16,7 @@ REQUEST_LIMIT = 65536
 _ADMIN = b"dom0"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One call, split but not believed."""
 
     method: bytes
