@@ -15,8 +15,18 @@ _UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _TOKEN = re.compile(r"TOKEN\d{6}x*")
 #: Properties whose value is the recording host's or clock's.
 _OF_HOST = frozenset(
-    "start_time xid stubdom_xid stubdom_uuid maxmem no_cpus uuid backup_timestamp kernelopts"
-    " keyboard_layout".split()
+    [
+        "start_time",
+        "xid",
+        "stubdom_xid",
+        "stubdom_uuid",
+        "maxmem",
+        "no_cpus",
+        "uuid",
+        "backup_timestamp",
+        "kernelopts",
+        "keyboard_layout",
+    ]
 )
 #: Fields of Info that are the recording host's; the size of a volume is not.
 _OF_DISK = "path|usage|data_size|data_usage|metadata_size|metadata_usage"

@@ -10,7 +10,7 @@ from ..client.call import Client, messages, outgoing_of
 from ..client.errors import ConnectionFailedError, error_of
 from ..names import ADMIN
 from ..spec import METHODS, AnyMethod, describe
-from ..spec.method import ByArgument, PerDialect
+from ..spec.method import PerDialect
 from ..untrusted import NOTHING
 from ..wire.dialect import Dialect
 from ..wire.reply import Event, Failure
@@ -50,14 +50,15 @@ def call(
         run(_events(session.client(method), method, dest, words, body, as_json=as_json))
         return
     reply = run(session.client(method).call_raw(method, dest, words, body))
-    click.echo(reply, nl=False)
+    # As it is, but not with the prompt on its end.
+    click.echo(reply, nl=sys.stdout.isatty() and not reply.endswith(b"\n"))
 
 
 def _payload(method: str) -> bytes:
     row = METHODS.get(method)
     if (row is not None and row.payload is NOTHING) or sys.stdin.isatty():
         return b""
-    return click.get_binary_stream("stdin").read()
+    return sys.stdin.buffer.read()
 
 
 async def _events(
@@ -78,7 +79,7 @@ async def _events(
 @click.option("--json", "as_json", is_flag=True, help="Print what the daemon itself says.")
 @click.pass_obj
 def methods(session: Session, word: str, as_json: bool) -> None:
-    """List the calls there are: all, or those with WORD in the name."""
+    """List the calls there are, or those with WORD in the name."""
     if as_json:
         found = run(session.client().call(describe.DESCRIBE, ADMIN))
         found["methods"] = [row for row in found["methods"] if word in row["name"]]
@@ -97,5 +98,4 @@ def _cells(row: AnyMethod, dialect: Dialect) -> tuple[str, ...]:
 def _grammar(codec: Any, dialect: Dialect) -> str:
     if isinstance(codec, PerDialect):
         codec = codec.r4 if dialect is Dialect.R4 else codec.draft
-    name: str = codec.name if isinstance(codec, ByArgument) else codec.name
-    return name.replace("\n", "\\n")
+    return str(codec.name)

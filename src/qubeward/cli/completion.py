@@ -19,7 +19,7 @@ _VARIABLE = "_QUBEWARD_COMPLETE"
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print a script that makes a shell complete this program's words.
+    """Print what makes a shell complete commands.
 
     Commands, methods and properties come from the table, names of qubes, labels, tags and
     features from the daemon.

@@ -18,10 +18,14 @@ from ..names import QUBE as QUBE_NAME
 from .session import FailedError, Session, examples, run
 from .words import QUBE
 
-#: As upstream tells a second user.
-TAKEN: Final = 200
 _ESCAPE: Final = b"\x1d"  # Ctrl-]
 _CHUNK_BYTES: Final = 4096
+
+
+class TakenError(FailedError):
+    """Another terminal is on the console; the status is upstream's."""
+
+    exit_code = 200
 
 
 @click.command(
@@ -71,7 +75,7 @@ def _only_one(path: Path, name: str) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FailedError(f"another terminal is on the console of {name}", TAKEN) from None
+            raise TakenError(f"another terminal is on the console of {name}") from None
         yield
     finally:
         os.close(lock)

@@ -19,10 +19,10 @@ from .words import QUBE
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.pass_obj
 def events(session: Session, qube: str, as_json: bool) -> None:
-    """Print events as they happen, of all qubes or of one, until interrupted.
+    """Print events as they happen, of all qubes or of one.
 
-    If the daemon goes away, its return is waited for. Each connection begins with
-    `connection-established`: what happened before it was not heard.
+    Interrupt it to end it: if the daemon goes away, its return is waited for. Each connection
+    begins with `connection-established`: what happened before it was not heard.
     """
     run(_follow(session.client(), qube, as_json=as_json))
 

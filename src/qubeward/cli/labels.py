@@ -28,7 +28,7 @@ def labels(ctx: click.Context, as_json: bool) -> None:
         print_json([{"index": i, "name": name, "color": color} for i, name, color in found])
         return
     cells = [(str(i), name, color) for i, name, color in found]
-    styles = {color: f"#{color[2:]}" for _, _, color in found}
+    styles = {str(color): f"#{color[2:]}" for _, _, color in found}
     print_table(("INDEX", "LABEL", "COLOR"), cells, {"COLOR": styles}, bare=True)
 
 

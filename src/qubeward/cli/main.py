@@ -34,9 +34,7 @@ _EPILOG = (
 )
 
 
-@click.group(
-    cls=Program, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
-)
+@click.group(cls=Program, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--root",
     type=click.Path(path_type=Path, file_okay=False),
@@ -66,7 +64,7 @@ _EPILOG = (
 )
 @click.version_option(__version__, prog_name="qubeward")
 @click.pass_context
-def program(ctx: click.Context, **_options: object) -> None:
+def program(ctx: click.Context, /, **_options: object) -> None:
     """Manage virtual machines ("qubes") through the Qubes Admin API."""
     ctx.obj = Session.of(ctx.params)
 

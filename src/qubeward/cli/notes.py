@@ -1,5 +1,7 @@
 """`qubeward notes`: what is to be remembered about a qube."""
 
+import sys
+
 import click
 
 from .session import FailedError, Session, examples, run, safe
@@ -22,7 +24,7 @@ def notes(session: Session, qube: str, from_input: bool, edit: bool) -> None:
     held = session.qube(qube).notes
     if from_input:
         try:
-            text = click.get_binary_stream("stdin").read().decode("utf-8")
+            text = sys.stdin.buffer.read().decode("utf-8")
         except UnicodeDecodeError:
             raise FailedError("the notes are not UTF-8") from None
         run(held.set(text))

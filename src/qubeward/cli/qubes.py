@@ -15,7 +15,7 @@ from ..spec.vm_body import Row
 from .life import each
 from .prefs import value_text
 from .screen import print_json, print_table
-from .session import Session, examples, run
+from .session import FAILED, Session, examples, run
 from .words import ASSIGNMENT, LABEL, QUBE, names
 
 _PROPERTIES: Final = tuple(PropertyName(n) for n in ("label", "template", "netvm", "ip", "memory"))
@@ -160,5 +160,5 @@ def remove(session: Session, qube: tuple[str, ...], yes: bool) -> None:
     chosen = names(qube)
     question = f"Remove {', '.join(chosen)}, with all data?"
     if not yes and not click.confirm(question, err=True):
-        raise click.Abort
+        raise click.exceptions.Exit(FAILED)
     each(session, chosen, "removing", Qube.remove)

@@ -68,13 +68,17 @@ class Session:
 class FailedError(click.ClickException):
     """The command failed, and this is all that is said about it."""
 
-    def __init__(self, message: str, status: int = FAILED) -> None:
-        super().__init__(message)
-        self.exit_code = status
+    exit_code = FAILED
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Say why, on standard error."""
         complain(self.message)
+
+
+class NoConnectionError(FailedError):
+    """There is no daemon to ask."""
+
+    exit_code = NO_CONNECTION
 
 
 def complain(message: str) -> None:
@@ -105,7 +109,7 @@ class Program(click.Group):
         try:
             return super().invoke(ctx)
         except ConnectionFailedError as error:
-            raise FailedError(str(error), NO_CONNECTION) from error
+            raise NoConnectionError(str(error)) from error
         except AdminError as error:
             raise FailedError(str(error)) from error
         except (KeyboardInterrupt, asyncio.CancelledError, click.Abort):

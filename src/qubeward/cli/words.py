@@ -20,7 +20,7 @@ T = TypeVar("T")
 Found = Iterable[tuple[str, str]]
 
 
-class Word(click.ParamType):
+class Word(click.ParamType):  # type: ignore[type-arg]  # generic in newer releases only
     """A word that is sent as it is. `find` lists (word, help) for the shell to offer."""
 
     def __init__(self, name: str, find: Callable[[click.Context], Found]) -> None:
@@ -48,7 +48,9 @@ def _session(ctx: click.Context) -> Session:
 
 
 def _subject(ctx: click.Context) -> str:
-    return str(ctx.params.get("qube") or ctx.params.get("dest") or ADMIN)
+    # An option that still lacks its value leaves the words around it unparsed.
+    unparsed = ctx.args[0] if ctx.args else ADMIN
+    return str(ctx.params.get("qube") or ctx.params.get("dest") or unparsed)
 
 
 def _qubes(ctx: click.Context) -> Found:
@@ -105,7 +107,7 @@ PROPERTY: Final = Word("property", _properties)
 METHOD: Final = Word("method", _methods)
 
 
-class Assignment(click.ParamType):
+class Assignment(click.ParamType):  # type: ignore[type-arg]
     """`NAME=VALUE`, of a property."""
 
     name = "name=value"

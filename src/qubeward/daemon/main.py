@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -126,6 +127,7 @@ class Daemon:
                 await background.drain(0)
             else:
                 background.create_chore(_keep_time(world, listeners))
+                gc.freeze()  # the model stays: don't search it for garbage again and again
                 notify("READY=1", f"STATUS=Serving {self.root}")
                 logger.info("ready, serving %s", self.root)
                 await stop.wait()
