@@ -7,6 +7,7 @@ machine. Run as `python -m bench.floor SOCKET REPLY_FILE protocol|streams asynci
 import asyncio
 import sys
 from pathlib import Path
+from typing import cast
 
 from .loops import choose
 
@@ -19,8 +20,7 @@ class Bare(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def eof_received(self) -> bool:
         assert self._transport is not None

@@ -22,6 +22,7 @@ from typing import Any
 
 from qubeward.bus import Bus
 from qubeward.daemon.drivers import AnswersAtOnce
+from qubeward.errors import ProtocolError
 from qubeward.extensions import EXTENSIONS
 from qubeward.facts import Fact
 from qubeward.hooks import Hooks
@@ -43,7 +44,7 @@ from qubeward.spec.classes import ADMIN_VM
 from qubeward.store.memory import MemoryBackend
 from qubeward.store.transaction import Backend, Ledger
 from qubeward.wire.dialect import Dialect
-from qubeward.wire.reply import Event, Failure, Ok, ReplyReader
+from qubeward.wire.reply import Event, Failure, Ok, ReplyReader, encode_failure
 from qubeward.wire.request import RequestReader, encode_request
 
 #: As the daemon's sockets: whoever writes there names the source.
@@ -116,8 +117,12 @@ class Made:
     def send(self, request: bytes, endpoint: Endpoint = R4) -> Collector:
         """Begin a call from its bytes; the answer may come later."""
         reader, collector = RequestReader(), Collector()
-        reader.feed(request)
-        self.corridor.serve(reader, endpoint, collector)
+        try:
+            reader.feed(request)
+        except ProtocolError as error:
+            collector.answer(encode_failure(error))
+        else:
+            self.corridor.serve(reader, endpoint, collector)
         return collector
 
     async def raw(self, request: bytes, endpoint: Endpoint = R4, timeout_s: float = 10) -> bytes:
@@ -244,7 +249,7 @@ async def made_world(
         bus,
         agents or AnswersAtOnce(),
         tasks,
-        root or Path("/nonexistent"),
+        root or Path("/"),  # what the memory driver names is in /proc
     )
 
     def heard(change: DomainChange) -> None:

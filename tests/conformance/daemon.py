@@ -2,7 +2,7 @@
 
 import os
 import socket
-import subprocess  # noqa: TID251  # a test may
+import subprocess  # a test may
 import sys
 import time
 from collections.abc import Iterator

@@ -1,6 +1,8 @@
 """Pages say what is there: links lead somewhere, commands exist, code is real."""
 
+import os
 import re
+import sys
 import textwrap
 import tomllib
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from docs.pages import DOCS, PAGES, ROOT, anchors, fences, name_of, prose
+from qubeward.host import process
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 MAKE = re.compile(r"\bmake ([a-z]+)\b")
@@ -68,6 +71,22 @@ def test_scripts_in_commands_exist(page: Path) -> None:
         if fence.language == "sh":
             for path in re.findall(r"(?:^|\s)((?:scripts/|docs/|\./)[\w./-]+)", fence.code):
                 assert (ROOT / path).exists(), path
+
+
+def commands() -> list[str]:
+    """Return the commands of the program that the pages show."""
+    shown = "\n".join(f.code for page in PAGES for f in fences(page) if f.language == "sh")
+    return sorted(set(re.findall(r"^qubeward (?:--\w+ \S+ )*([a-z]+)", shown, re.MULTILINE)))
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_of_the_program_exist(command: str) -> None:
+    done = process.run(
+        [sys.executable, "-m", "qubeward", command, "--help"],
+        timeout_s=30,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )
+    assert command.encode() in done.stdout
 
 
 def test_every_decision_is_indexed_and_has_its_parts() -> None:

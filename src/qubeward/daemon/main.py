@@ -179,6 +179,7 @@ class Daemon:
         if is_fresh(system):
             fresh.set_up(system, self.root, self.first_driver)
         journal = Journal(system, ledger)
+        await journal.stored()  # a fresh system that can't be kept is no system
         world = World(
             system, self.hypervisor, pools, journal, bus, self.agents, background, self.root
         )

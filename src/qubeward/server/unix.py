@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from ..errors import BusyError, PermissionDeniedError, ProtocolError
 from ..wire.reply import encode_failure
@@ -56,8 +57,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection in, or refuse it."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # a stream socket
-        self.transport = transport
+        # A cast: not every event loop's transport is a subclass of asyncio's.
+        self.transport = cast("asyncio.Transport", transport)
         self._refusal = self._listener.take(self, transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:

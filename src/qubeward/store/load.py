@@ -1,7 +1,7 @@
 """Stored rows back into the model. What can't be understood is left out and said, never fatal."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
 from uuid import UUID
 
 from ..model.label import Label
@@ -14,11 +14,39 @@ from ..spec.classes import CLASSES
 from ..spec.properties import QUBE_PROPERTIES, SYSTEM_PROPERTIES
 from .transaction import Rows
 
+_VALUE = (str, int, type(None))  # a boolean is an int
+#: The types of each table's cells. SQLite takes any in any column, and files get edited by hand.
+_TYPES: Final[Mapping[str, tuple[type | tuple[type, ...], ...]]] = {
+    "qube": (str, str, str, int),
+    "property": (str, str, _VALUE),
+    "feature": (str, str, str),
+    "tag": (str, str),
+    "notes": (str, str),
+    "volume": (str, str, dict),
+    "label": (str, int, str),
+    "pool": (str, str, dict),
+    "system_property": (str, _VALUE),
+    "counter": (str, int),
+}
 
-def fill(system: System, rows: Rows, report: Callable[[str], None]) -> None:
+
+def _in_order(stored: Rows, report: Callable[[str], None]) -> Rows:
+    """Return the rows whose cells are of their types."""
+
+    def is_sound(table: str, row: tuple[Any, ...]) -> bool:
+        if all(map(isinstance, row, _TYPES[table])):
+            return True
+        report(f"{table} {row[0]}: a cell of the wrong type")
+        return False
+
+    return {table: [row for row in stored[table] if is_sound(table, row)] for table in _TYPES}
+
+
+def fill(system: System, stored: Rows, report: Callable[[str], None]) -> None:
     """Put the rows into an empty system. `report` is told of each row that was left out."""
-    if not rows.get("qube"):
+    if not stored.get("qube"):
         return
+    rows = _in_order(stored, report)
     system.labels.clear()
     for name, index, color in rows["label"]:
         system.labels[name] = Label(name, index, color)
@@ -48,7 +76,7 @@ def _qubes(rows: Rows, report: Callable[[str], None]) -> Iterator[tuple[str, Qub
         else:
             try:
                 yield uuid, Qube(UUID(uuid), name, qid, CLASSES[klass])
-            except (ValueError, TypeError, AttributeError):
+            except ValueError:
                 report(f"qube {name}: no uuid: {uuid}")
             else:
                 names.add(name)
@@ -77,9 +105,14 @@ def _details(qubes: dict[str, Qube], rows: Rows, report: Callable[[str], None]) 
 def _volumes(rows: Iterable[tuple[Any, ...]], report: Callable[[str], None]) -> None:
     for qube, name, configuration in rows:
         try:
-            qube.volumes[name] = Volume(**configuration)
+            volume = Volume(**configuration)
         except TypeError as error:
             report(f"qube {qube.name}: volume {name}: {error}")
+            continue
+        if all(map(isinstance, (volume.vid, volume.pool, volume.size_bytes), (str, str, int))):
+            qube.volumes[name] = volume
+        else:
+            report(f"qube {qube.name}: volume {name}: a value of the wrong type")
 
 
 def is_fresh(system: System) -> bool:

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 #: Columns whose values are JSON, so that their type survives.
 _JSON = frozenset({"value", "configuration", "options", "start", "about"})
 
+#: What reading a damaged file raises: its bytes may get into SQLite's messages, and not be UTF-8.
+_UNREADABLE = (sqlite3.Error, ValueError)
+
 
 class StoreUnusableError(Exception):
     """The file can't be used, with what to do about it."""
@@ -83,7 +86,7 @@ class SqliteBackend:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
             db = self._connect()
-        except sqlite3.Error as error:
+        except _UNREADABLE as error:
             raise StoreUnusableError(f"{self._path}: {error}") from error
         try:
             self._path.chmod(0o600)
@@ -92,7 +95,7 @@ class SqliteBackend:
                 table.name: list(_rows(table, db.execute(table.select())))
                 for table in TABLES.values()
             }
-        except sqlite3.Error as error:
+        except _UNREADABLE as error:
             raise StoreUnusableError(f"{self._path}: {error}") from error
         finally:
             db.close()

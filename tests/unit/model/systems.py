@@ -2,7 +2,8 @@
 
 import random
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +13,17 @@ from qubeward.model.pool import VARLIBQUBES, Pool
 from qubeward.model.qube import Qube
 from qubeward.model.system import Host, System
 from qubeward.model.volume import Volume, plans
-from qubeward.names import ADMIN, ADMIN_UUID, FeatureName, LabelName, PoolName, PropertyName
-from qubeward.names import QubeName, TagName, VolumeName
+from qubeward.names import (
+    ADMIN,
+    ADMIN_UUID,
+    FeatureName,
+    LabelName,
+    PoolName,
+    PropertyName,
+    QubeName,
+    TagName,
+    VolumeName,
+)
 from qubeward.spec.classes import ADMIN_VM, CLASSES, CREATABLE, QubeClass
 from qubeward.spec.label import Color
 from qubeward.spec.properties import QUBE_PROPERTIES, SYSTEM_PROPERTIES
@@ -53,6 +63,18 @@ def add(system: System, name: str, klass: str = "AppVM", **properties: PropertyV
     with system.change() as change:
         change.add_qube(qube)
     return qube
+
+
+class AbortedError(Exception):
+    """A change is given up."""
+
+
+@contextmanager
+def aborted_change(system: System) -> Iterator[Change]:
+    """Begin a change that is given up at the end of the block."""
+    with suppress(AbortedError), system.change() as change:
+        yield change
+        raise AbortedError
 
 
 def give(system: System, name: str | None, prop: str, value: PropertyValue) -> None:
