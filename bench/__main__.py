@@ -2,8 +2,6 @@
 
 import argparse
 import contextlib
-import importlib.util
-import os
 import shutil
 import sys
 import tempfile
@@ -11,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import report
-from .calls import GET, ROWS, TAG, WAYS, Subject, find_subject, measurable, request
+from .calls import GET, ROWS, WAYS, Row, Subject, find_subject, measurable, request
 from .load import UnexpectedAnswerError, call
 from .loops import LOOPS
-from .measure import Bench, Measured, Pace, sync_us
+from .measure import Bench, Pace, Place, sync_us
 from .population import TEMPLATE, name_of, store
 from .promises import Results, Size
-from .servers import Generator, Server, ServerError, behind, daemon, floor
+from .servers import Generator, ServerError, behind, daemon, floor
 
 SIZES = (10, 100, 1000, 10_000)
 #: Where everything else is measured too: starts, subscribers, all calls many at a time.
@@ -34,10 +32,11 @@ def _subject(qubes: int) -> Subject:
     return Subject(tuple(name_of(n) for n in range(min(qubes, WAYS))), "bench", TEMPLATE)
 
 
-def _add(results: Results, measured: Measured) -> None:
-    results.rows.append(measured)
-    _say(f"  {measured.call}, {measured.ways} at a time: {measured.rate:.0f}/s, "
-         f"{measured.ratio:.2f} of the floor, {measured.cpu_us:.0f} µs of CPU")  # fmt: skip
+def _measure(results: Results, bench: Bench, row: Row, places: Sequence[Place], ways: int) -> None:
+    for measured in bench.row(row, places, ways):
+        results.rows.append(measured)
+        _say(f"{measured.call}, {measured.qubes} qubes, {ways} at a time: {measured.rate:.0f}/s, "
+             f"{measured.ratio:.2f} of the floor, {measured.cpu_us:.0f} µs of CPU")  # fmt: skip
 
 
 def _start(root: Path, qubes: int, loop: str, times: int) -> Size:
@@ -50,46 +49,42 @@ def _start(root: Path, qubes: int, loop: str, times: int) -> Size:
     return Size(qubes, start_s, start_cpu_s, rss_mib)
 
 
-def _grown(size: Size, server: Server) -> Size:
-    return Size(size.qubes, size.start_s, size.start_cpu_s, size.rss_mib, server.rss_mib())
-
-
-def _measure_size(
-    results: Results, bench: Bench, root: Path, qubes: int, options: argparse.Namespace
+def _measure_ours(
+    results: Results, bench: Bench, directory: Path, options: argparse.Namespace
 ) -> None:
-    _say(f"{qubes} qubes")
-    store(root, qubes)
-    size = _start(root, qubes, options.loop, 2 if options.quick else 5)
-    subject = _subject(qubes)
-    with daemon(root, options.loop) as server:
+    sizes = options.sizes or ((10, MIDDLE) if options.quick else SIZES)
+    places = []
+    with contextlib.ExitStack() as stack:
+        for qubes in sizes:
+            _say(f"starting with {qubes} qubes")
+            root = directory / f"q{qubes}"
+            store(root, qubes)
+            results.sizes.append(_start(root, qubes, options.loop, 2 if options.quick else 5))
+            server = stack.enter_context(daemon(root, options.loop))
+            places.append(Place(server, _subject(qubes), qubes))
+        middle = [place for place in places if place.qubes == MIDDLE] or places[-1:]
         for row in ROWS:
-            _add(results, bench.row(server, row, subject, qubes, 1))
-        for row in ROWS if qubes == MIDDLE and not options.quick else (GET, TAG):
+            _measure(results, bench, row, places, 1)
+        for row in ROWS:
             if not row.one_way:
-                _add(results, bench.row(server, row, subject, qubes, WAYS))
-        if qubes == MIDDLE:
-            results.fan_out = bench.fan_out(server, subject, SUBSCRIBERS)
-        results.sizes.append(_grown(size, server))
-
-
-def _measure_ours(results: Results, bench: Bench, directory: Path, options: argparse.Namespace) -> None:
-    for qubes in options.sizes or ((10, MIDDLE) if options.quick else SIZES):
-        _measure_size(results, bench, directory / f"q{qubes}", qubes, options)
+                _measure(results, bench, row, middle, WAYS)
+        results.fan_out = bench.fan_out(middle[0].server, middle[0].subject, SUBSCRIBERS)
+        for size, place in zip(results.sizes, places, strict=True):
+            size.rss_after_mib = place.server.rss_mib()
     reply = b"0\0default=True type=int 400"
     with floor(directory / "streams", reply, form="streams", loop=options.loop) as streams:
-        results.streams_floor = bench.row(streams, GET, _subject(1), 0, 1)
+        (results.streams_floor,) = bench.row(GET, [Place(streams, _subject(1), 0)], 1)
 
 
 def _measure_other(results: Results, bench: Bench, options: argparse.Namespace) -> None:
     path = str(options.socket)
-    server = behind(path)
-    subject = find_subject(path, options.qube)
     qubes = call(path, request("vm.List", "", "dom0")).count(b"\n")
-    _say(f"{path}: process {server.pid}, {qubes} qubes, {server.rss_mib():.0f} MiB; "
-         f"asking about {subject.qubes[0]}")  # fmt: skip
-    for row in measurable(subject, writes=options.writes):
+    place = Place(behind(path), find_subject(path, options.qube), qubes)
+    _say(f"{path}: process {place.server.pid}, {place.server.rss_mib():.0f} MiB; "
+         f"asking about {place.subject.qubes[0]}")  # fmt: skip
+    for row in measurable(place.subject, writes=options.writes):
         for ways in (1,) if row.one_way else (1, WAYS):
-            _add(results, bench.row(server, row, subject, qubes, ways))
+            _measure(results, bench, row, [place], ways)
 
 
 def _options(words: Sequence[str]) -> argparse.Namespace:
@@ -111,10 +106,6 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
 def main(words: Sequence[str]) -> int:
     """Measure and print; return the exit status."""
     options = _options(words)
-    if importlib.util.find_spec("qubeward") is None:  # a checkout that isn't installed
-        source = str(Path(__file__).parent.parent / "src")
-        os.environ["PYTHONPATH"] = os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])
-        sys.path.insert(0, source)
     directory = Path(tempfile.mkdtemp(prefix="qubeward-bench-", dir=options.dir))
     results = Results(options.loop, sync_us(directory))
     with contextlib.ExitStack() as stack:

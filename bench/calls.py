@@ -35,7 +35,6 @@ class Row:
     cycle: Callable[[Subject, int], Cycle]
     writes: bool = False
     one_way: bool = False
-    heavy: bool = False
 
 
 def _of(subject: Subject, slot: int) -> str:
@@ -73,7 +72,7 @@ def _made(klass: str, *, based: bool) -> Callable[[Subject, int], Cycle]:
 
 
 GET = Row("property.Get", _read("vm.property.Get", "memory"))
-LIST = Row("vm.List", _list, heavy=True)
+LIST = Row("vm.List", _list)
 TAG = Row("tag.Set", tagging, writes=True)
 ROWS = (
     GET,

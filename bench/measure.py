@@ -1,5 +1,6 @@
-"""Paired measurements: the server and the floor by turns, so that noise meets both alike."""
+"""Paired measurements: servers and their floors by turns, so that noise meets all alike."""
 
+import contextlib
 import json
 import os
 import statistics
@@ -26,8 +27,8 @@ class Pace:
 class Measured:
     """One row at one size: medians over the rounds. `ratios` are to the floor, one a round.
 
-    CPU time is the server's, of all its threads, in microseconds a call: it hardly feels what else
-    the machine does, so trust it before the rates.
+    CPU time is the server's, of all its threads, in microseconds a call, and the least of the
+    rounds: it hardly feels what else the machine does, so trust it before the rates.
     """
 
     call: str
@@ -48,8 +49,55 @@ class Measured:
         return statistics.median(self.ratios) if self.ratios else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A server that is measured, and what its calls are about."""
+
+    server: Server
+    subject: Subject
+    qubes: int
+
+
+def _spelled(cycles: Sequence[Cycle]) -> list[list[str]]:
+    return [[request.decode("latin-1") for request in cycle] for cycle in cycles]
+
+
+def _middle(of: list[tuple[Timings, float]], what: Callable[[Timings], float]) -> float:
+    return statistics.median(what(timings) for timings, _ in of)
+
+
+@dataclass(slots=True)
+class _Turn:
+    """A server and its floor, and what each of their rounds told: timings, and CPU a call."""
+
+    place: Place
+    bare: Server
+    cycles: list[list[str]]
+    floors: list[tuple[Timings, float]] = field(default_factory=list)
+    ours: list[tuple[Timings, float]] = field(default_factory=list)
+
+    def measured(self, name: str, ways: int) -> Measured:
+        """Sum up."""
+        steps = range(len(self.cycles[0]))
+        return Measured(
+            call=name,
+            qubes=self.place.qubes,
+            ways=ways,
+            rate=_middle(self.ours, lambda t: t.rate),
+            p50_us=_middle(self.ours, lambda t: t.p50_us),
+            p99_us=_middle(self.ours, lambda t: t.p99_us),
+            cpu_us=min(cpu for _, cpu in self.ours),
+            by_step_us=[
+                statistics.median(t.by_step_us[step] for t, _ in self.ours) for step in steps
+            ],
+            floor_rate=_middle(self.floors, lambda t: t.rate),
+            floor_cpu_us=min(cpu for _, cpu in self.floors),
+            ratios=[a.rate / b.rate for (a, _), (b, _) in zip(self.ours, self.floors, strict=True)],
+        )
+
+
 class Bench:
-    """Measures one server against floors of its own."""
+    """Measures servers against floors of its own."""
 
     def __init__(
         self, generator: Generator, directory: Path, pace: Pace, loop: str = "asyncio"
@@ -69,51 +117,35 @@ class Bench:
         timings = Timings(**result)
         return timings, 1e6 * cpu_s / timings.calls
 
-    def row(self, server: Server, row: Row, subject: Subject, qubes: int, ways: int) -> Measured:
-        """Measure a row, sequential or many at a time."""
-        cycles = [row.cycle(subject, slot) for slot in range(ways)]
-        reply = b"0\0" if row.writes else call(server.path, cycles[0][0])
-        with floor(self._directory / "floor", reply, loop=self._loop) as bare:
-            return self._paired(server, bare, cycles, row.name, qubes)
+    def row(self, row: Row, places: Sequence[Place], ways: int) -> list[Measured]:
+        """Measure a row, one call at a time or many; the places take turns with their floors."""
+        turns = []
+        with contextlib.ExitStack() as stack:
+            for place in places:
+                cycles = [row.cycle(place.subject, slot) for slot in range(ways)]
+                # A change is measured against the floor too, for its rate says little by itself.
+                reply = b"0\0" if row.writes else call(place.server.path, cycles[0][0])
+                directory = self._directory / f"floor{place.qubes}"
+                bare = stack.enter_context(floor(directory, reply, loop=self._loop))
+                turns.append(_Turn(place, bare, _spelled(cycles)))
+            self._take(turns)
+        return [turn.measured(row.name, ways) for turn in turns]
 
-    def _paired(
-        self, server: Server, bare: Server, cycles: Sequence[Cycle], name: str, qubes: int
-    ) -> Measured:
-        spelled = [[request.decode("latin-1") for request in cycle] for cycle in cycles]
-        for each in (bare, server):
-            self._perform(each, cycles=spelled, seconds=0.1)
-        floors, ours = [], []
+    def _take(self, turns: Sequence[_Turn]) -> None:
+        for turn in turns:
+            for server in (turn.bare, turn.place.server):
+                self._perform(server, cycles=turn.cycles, seconds=0.1)
         for _ in range(self._pace.rounds):
-            floors.append(self._perform(bare, cycles=spelled, seconds=self._pace.seconds))
-            ours.append(self._perform(server, cycles=spelled, seconds=self._pace.seconds))
-
-        def middle(of: list[tuple[Timings, float]], what: Callable[[Timings], float]) -> float:
-            return statistics.median(what(timings) for timings, _ in of)
-
-        return Measured(
-            call=name,
-            qubes=qubes,
-            ways=len(cycles),
-            rate=middle(ours, lambda t: t.rate),
-            p50_us=middle(ours, lambda t: t.p50_us),
-            p99_us=middle(ours, lambda t: t.p99_us),
-            cpu_us=statistics.median(cpu for _, cpu in ours),
-            by_step_us=[
-                statistics.median(t.by_step_us[step] for t, _ in ours)
-                for step in range(len(cycles[0]))
-            ],
-            floor_rate=middle(floors, lambda t: t.rate),
-            floor_cpu_us=statistics.median(cpu for _, cpu in floors),
-            ratios=[a.rate / b.rate for (a, _), (b, _) in zip(ours, floors, strict=True)],
-        )
+            for turn in turns:
+                job = {"cycles": turn.cycles, "seconds": self._pace.seconds}
+                turn.floors.append(self._perform(turn.bare, **job))
+                turn.ours.append(self._perform(turn.place.server, **job))
 
     def fan_out(self, server: Server, subject: Subject, readers: int) -> Timings:
         """Time a tag's way to the last of many subscribers."""
-        cycle = [request.decode("latin-1") for request in tagging(subject, WAYS)]
-        timings, _ = self._perform(
-            server, cycles=[cycle], readers=readers, rounds=10 * self._pace.rounds
-        )
-        return timings
+        cycles = _spelled([tagging(subject, WAYS)])
+        rounds = 10 * self._pace.rounds
+        return self._perform(server, cycles=cycles, readers=readers, rounds=rounds)[0]
 
 
 def sync_us(directory: Path, count: int = 50) -> float:

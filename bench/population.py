@@ -29,7 +29,12 @@ def name_of(number: int) -> QubeName:
 
 def _qube(name: QubeName, number: int, klass: QubeClass) -> Qube:
     qube = Qube(UUID(int=0xBE4C << 64 | number), name, number, klass)
-    named = {"name": name, "qid": number, "uuid": str(qube.uuid), "label": _LABELS[number % 8]}
+    named: dict[str, str | int] = {
+        "name": name,
+        "qid": number,
+        "uuid": str(qube.uuid),
+        "label": _LABELS[number % 8],
+    }
     qube.properties.update((PropertyName(key), value) for key, value in named.items())
     for plan in plans(klass):
         folder = "vm-templates" if klass is TEMPLATE_VM else "appvms"

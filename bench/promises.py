@@ -8,7 +8,7 @@ from .load import Timings
 from .measure import Measured
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Size:
     """What a daemon with so many qubes takes: seconds, CPU seconds and MiB."""
 
@@ -53,7 +53,7 @@ class Promise:
 def _ratio(qubes: int) -> Callable[[Results], float | None]:
     def measure(results: Results) -> float | None:
         row = results.find("property.Get", qubes)
-        return row and row.ratio
+        return None if row is None else row.ratio
 
     return measure
 
@@ -70,7 +70,7 @@ def _growth(call: str, few: int, many: int) -> Callable[[Results], float | None]
 
 def _list_ms(results: Results) -> float | None:
     row = results.find("vm.List", 1000)
-    return row and row.p50_us / 1e3
+    return None if row is None else row.p50_us / 1e3
 
 
 def _group(results: Results) -> float | None:
@@ -87,16 +87,19 @@ def _size(what: str) -> Callable[[Results], Any]:
 
 
 PROMISES = (
-    Promise("property.Get, 10 qubes: at least 0.6 of the floor", _ratio(10), lambda x: x >= 0.6),
-    Promise("property.Get, 1000 qubes: at least 0.6 of the floor", _ratio(1000), lambda x: x >= 0.6),
+    Promise("property.Get, 10 qubes: at least 0.6 of the floor",
+            _ratio(10), lambda x: x >= 0.6),
+    Promise("property.Get, 1000 qubes: at least 0.6 of the floor",
+            _ratio(1000), lambda x: x >= 0.6),
     Promise("property.Get: 1000 qubes cost as 10 do, within 20 %",
-            _growth("property.Get", 10, 1000), lambda x: x <= 1.2, "×"),
+            _growth("property.Get", 10, 1000), lambda x: x <= 1.2, " times"),
     Promise("vm.List of 1000 qubes: 3 ms at most", _list_ms, lambda x: x <= 3, " ms"),
     Promise("tag.Set: 1000 qubes cost as 10 do, within 20 %",
-            _growth("tag.Set", 10, 1000), lambda x: x <= 1.2, "×"),
+            _growth("tag.Set", 10, 1000), lambda x: x <= 1.2, " times"),
     Promise("tag.Set: 10 000 qubes cost as 10 do, within 20 %",
-            _growth("tag.Set", 10, 10_000), lambda x: x <= 1.2, "×"),
-    Promise("tag.Set, 16 at a time: more than 2 × one at a time", _group, lambda x: x > 2, "×"),
+            _growth("tag.Set", 10, 10_000), lambda x: x <= 1.2, " times"),
+    Promise("tag.Set, 16 at a time: more than 2 times one at a time",
+            _group, lambda x: x > 2, " times"),
     Promise("start with 1000 qubes: under 1 s", _size("start_s"), lambda x: x < 1, " s"),
     Promise("memory with 1000 qubes: under 100 MiB",
             _size("rss_after_mib"), lambda x: x < 100, " MiB"),

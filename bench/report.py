@@ -41,9 +41,8 @@ def _calls(results: Results) -> Iterator[str]:
     yield from _table(head, [_cells(row) for row in results.rows])
     for row in results.rows:
         if row.ways == 1 and len(row.by_step_us) > 1:
-            yield f"{row.call}, {row.qubes} qubes: {_time(row.by_step_us[0])}; its removal " + _time(
-                row.by_step_us[1]
-            )
+            made, removed = map(_time, row.by_step_us)
+            yield f"{row.call}, {row.qubes} qubes: {made}; its removal {removed}"
     yield ""
 
 

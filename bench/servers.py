@@ -3,7 +3,7 @@
 import contextlib
 import socket
 import struct
-import subprocess  # noqa: TID251  # not the daemon: it has no event loop to keep free
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence

@@ -59,6 +59,18 @@ def sync_file(path: Path) -> None:
         os.fsync(fd)
 
 
+def take_back(path: Path) -> None:
+    """Make the file this process's own again, and nobody else's to read or write.
+
+    QEMU runs as another account, to which its disks are given. One that broke out must not be
+    able to write to them once its guest is gone.
+    """
+    with _opened(path, os.O_RDONLY) as fd:
+        if os.geteuid() == 0:
+            os.fchown(fd, os.geteuid(), os.getegid())
+        os.fchmod(fd, FILE_MODE)
+
+
 def sync_directory(path: Path) -> None:
     """Wait until the directory's names are on the disk: after a rename, link or unlink in it."""
     with _opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:

@@ -167,6 +167,7 @@ class FileDriver:
         if not volume.save_on_stop:
             files.remove_file(at.dirty)
         elif at.dirty.exists():
+            files.take_back(at.dirty)
             files.switch_file(at.dirty, at.committed)
 
     def _source(self, volume: VolumeSpec) -> Path:
@@ -206,6 +207,7 @@ class FileDriver:
                 return
             _require(at.imported, volume.vid, "no import was begun")
             self._settle(at, volume)  # else the next start would commit it over the import
+            files.take_back(at.imported)
             files.switch_file(at.imported, at.committed)
 
     def _size_bytes(self, volume: VolumeSpec) -> int:

@@ -1,14 +1,14 @@
 """A daemon that runs nothing, for all tests of commands; and commands as a user types them."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from daemon_process import DaemonProcess
 
+from daemon_process import DaemonProcess
 from qubeward.__main__ import program
 
 
@@ -65,6 +65,3 @@ def typed(root: Path) -> Iterator[Typed]:
     rows.sort(key=lambda row: row["class"] == "TemplateVM")
     for row in rows:
         typed("remove", "--yes", row["name"])
-
-
-Completed = Callable[[str], list[str]]

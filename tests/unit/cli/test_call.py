@@ -33,7 +33,9 @@ def test_call_passes_on_what_it_does_not_know(typed: Typed) -> None:
 
 
 def test_call_finds_the_socket_of_internal_calls(typed: Typed) -> None:
-    out = typed.out("call", "internal.vm.volume.ImportBegin", "work", "private", "--payload", "4096")
+    out = typed.out(
+        "call", "internal.vm.volume.ImportBegin", "work", "private", "--payload", "4096"
+    )
     assert out.startswith("4096 /")
     typed.fails("call", "internal.vm.volume.ImportEnd", "work", "private", "--payload", "fail\nno")
 
@@ -96,7 +98,9 @@ def test_words_that_make_no_sense_are_usage_errors() -> None:
 
 
 def test_every_command_has_help() -> None:
-    for name in Typed().out("--help").partition("Commands:")[2].partition("Exit status")[0].split("\n"):
+    for name in (
+        Typed().out("--help").partition("Commands:")[2].partition("Exit status")[0].split("\n")
+    ):
         if name.strip():
             assert "Usage:" in Typed().out(name.split()[0], "--help")
     assert "3    no connection" in Typed().out("--help")

@@ -2,8 +2,8 @@
 
 import pytest
 from click.shell_completion import BashComplete
-from daemon_process import DaemonProcess
 
+from daemon_process import DaemonProcess
 from qubeward.__main__ import program
 from qubeward.spec import METHODS
 

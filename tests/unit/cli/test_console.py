@@ -3,18 +3,36 @@
 import fcntl
 import os
 import pty
+import select
+import sys
+import termios
 import threading
+import tty
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+import qubeward
 from qubeward.__main__ import program
 from qubeward.cli import console
 from qubeward.client import Qube
 
+from .conftest import Typed
+
 ESCAPE = b"\x1d"
+
+PROGRAM = f"""
+import sys
+sys.path.insert(0, {str(Path(qubeward.__file__).parents[1])!r})
+from qubeward.client import Qube
+from qubeward.__main__ import main
+async def path(_qube):
+    return sys.argv[1]
+Qube.console = path
+sys.exit(main(["--root", sys.argv[2], "console", "work"]))
+"""
 
 
 class Ends:
@@ -26,7 +44,9 @@ class Ends:
         self.source, self.keys = os.pipe()
         self.shown, self.sink = os.pipe()
 
-    def splice(self, escape: bytes | None = None, linger_s: float | None = None) -> threading.Thread:
+    def splice(
+        self, escape: bytes | None = None, linger_s: float | None = None
+    ) -> threading.Thread:
         thread = threading.Thread(
             target=console.splice,
             args=(self.tty, self.source, self.sink),
@@ -53,8 +73,6 @@ class Ends:
 @pytest.fixture
 def ends() -> Iterator[Ends]:
     ends = Ends()
-    import tty
-
     tty.setraw(ends.tty)  # as QEMU does
     yield ends
     ends.close()
@@ -111,6 +129,33 @@ def test_a_name_that_is_none_makes_no_lock(tmp_path: Path, running: Ends) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_dom0_has_no_console(typed) -> None:
+def test_a_terminal_is_raw_and_given_back(ends: Ends, tmp_path: Path) -> None:
+    # The program in a terminal of its own, as a user has it.
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", PROGRAM, ends.path, str(tmp_path)])
+    try:
+        read_until(terminal, b"Ctrl-] leaves\r\n")
+        os.write(terminal, b"\x03ls\r")
+        assert read_until(ends.guest, b"\r") == b"\x03ls\r"
+        os.write(ends.guest, b"\x1b[1mbold")
+        assert read_until(terminal, b"bold") == b"\x1b[1mbold"
+        assert not termios.tcgetattr(terminal)[3] & termios.ECHO
+        os.write(terminal, ESCAPE)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert termios.tcgetattr(terminal)[3] & termios.ECHO
+    finally:
+        os.close(terminal)
+
+
+def read_until(fd: int, end: bytes) -> bytes:
+    found = b""
+    while not found.endswith(end):
+        assert select.select([fd], [], [], 20)[0], found
+        found += os.read(fd, 4096)
+    return found
+
+
+def test_dom0_has_no_console(typed: Typed) -> None:
     assert "no console" in typed.fails("console", "dom0")
     assert "not running" in typed.fails("console", "work")

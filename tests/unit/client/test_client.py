@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from world import DRAFT, R4, Made, made_world
 
 from qubeward import errors, spec
 from qubeward.client import BadReplyError, Client, Dialect, InProcess, Qube, Qubes, RemoteError
@@ -11,6 +10,7 @@ from qubeward.names import ADMIN_UUID, FeatureName, LabelName, PropertyName, Qub
 from qubeward.spec import feature, label, property, tag, vm
 from qubeward.spec.property_body import Kind
 from qubeward.spec.vm_body import PowerState
+from world import DRAFT, R4, Made, made_world
 
 ENDPOINTS = {Dialect.R4: R4, Dialect.DRAFT: DRAFT}
 
@@ -161,7 +161,11 @@ async def test_every_row_of_the_table_can_be_called_by_its_examples(client: Clie
             continue
         arg = _first(row.arg, client)
         payload = row.payload
-        codec = payload.choose(PropertyName("default_dispvm")) if hasattr(payload, "choose") else payload
+        codec = (
+            payload.choose(PropertyName("default_dispvm"))
+            if hasattr(payload, "choose")
+            else payload
+        )
         arg = PropertyName("default_dispvm") if hasattr(payload, "choose") else arg
         try:
             await client.call(row, "work", arg, _first(codec, client))

@@ -163,3 +163,15 @@ def test_a_failed_copy_leaves_nothing(
 def test_the_file_system_has_a_size(tmp_path: Path) -> None:
     size_bytes, usage_bytes = files.filesystem_bytes(tmp_path)
     assert 0 < usage_bytes <= size_bytes
+
+
+def test_a_file_taken_back_is_nobody_elses(tmp_path):
+    path = tmp_path / "disk.img"
+    path.write_bytes(b"data")
+    path.chmod(0o666)
+    if os.geteuid() == 0:
+        os.chown(path, 65534, 65534)
+    files.take_back(path)
+    status = path.stat()
+    assert (status.st_uid, status.st_mode & 0o777) == (os.geteuid(), 0o600)
+    assert path.read_bytes() == b"data"
