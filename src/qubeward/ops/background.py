@@ -20,16 +20,19 @@ class Background:
 
     def create_task(self, coro: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run it to its end, on its own."""
-        task = self._group.create_task(survive(coro, getattr(coro, "__qualname__", "work")))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return self._run(coro, self._tasks)
 
     def create_chore(self, coro: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run what is worth nothing once the daemon stops: the end doesn't wait for it."""
-        task = self._group.create_task(survive(coro, getattr(coro, "__qualname__", "chore")))
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
+        return self._run(coro, self._chores)
+
+    def _run(
+        self, coro: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]
+    ) -> asyncio.Task[None]:
+        task = self._group.create_task(survive(coro, getattr(coro, "__qualname__", "work")))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        task.add_done_callback(lambda _: coro.close())  # cancelled, it may never have begun
         return task
 
     async def drain(self, grace_s: float) -> None:

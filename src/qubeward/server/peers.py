@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 _CREDENTIALS = struct.Struct("3i")
 _SO_PEERGROUPS = 59  # asm-generic/socket.h; Python has no name for it
-_MOST_GROUPS = 65536
+#: What Python lets getsockopt return (1024 bytes). Who is in more groups needs it as primary group.
+_MOST_GROUPS = 256
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,11 +185,17 @@ class Listener:
         connection.deadline = self.now() + self.limits.read_deadline_s
         if len(self._connections) > self.limits.connections:
             connection.served = True
+            self._drain(sock)
             connection.answer(encode_failure(BusyError("too many connections")))
             return b""
         if not self._admitted.admits(sock):
             return encode_failure(PermissionDeniedError())
         return None
+
+    def _drain(self, sock: socket.socket) -> None:
+        """Read what is there already: unread, it makes the kernel reset the answer's way."""
+        with contextlib.suppress(OSError):
+            os.read(sock.fileno(), self.limits.request_bytes)
 
     def forget(self, connection: Connection) -> None:
         """Let a closed connection go."""

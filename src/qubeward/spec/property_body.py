@@ -1,6 +1,7 @@
 """What the property calls carry: values, their kinds, and how each dialect spells them."""
 
 import ipaddress
+import re
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -135,10 +136,15 @@ def _split(raw: bytes, count: int) -> list[str]:
     return words
 
 
+PROPERTY: Final = word("property", PropertyName, PropertyName("memory"), PropertyName("a+b"))
+_KINDS: Final = {f"type={kind.value}": kind for kind in Kind}
+_ESCAPED: Final = re.compile(r"\\([\\n])")
+
+
 def _kind(text: str) -> Kind:
     try:
-        return Kind(text.removeprefix("type="))
-    except ValueError:
+        return _KINDS[text]
+    except KeyError:
         raise ProtocolError("property", "no such type") from None
 
 
@@ -167,10 +173,9 @@ def _spelling(yes: str, no: str, *, typed: bool) -> Codec[Reading]:
 def _named(codec: Codec[Reading]) -> Codec[NamedReading]:
     def decode(raw: bytes) -> NamedReading:
         name, _, rest = raw.partition(b" ")
-        text = rest.decode("utf-8", "replace").replace("\\n", "\n").replace("\\\\", "\\")
-        return NamedReading(
-            PropertyName(name.decode("ascii", "replace")), codec.decode(text.encode())
-        )
+        reading = codec.decode(rest)
+        text = _ESCAPED.sub(lambda found: "\n" if found[1] == "n" else "\\", reading.text)
+        return NamedReading(PROPERTY.decode(name), Reading(reading.is_default, reading.kind, text))
 
     def encode(row: NamedReading) -> bytes:
         reading = row.reading
@@ -183,7 +188,10 @@ def _named(codec: Codec[Reading]) -> Codec[NamedReading]:
         name=f"property {codec.name}",
         decode=decode,
         encode=encode,
-        examples=tuple(NamedReading(PropertyName("debug"), e) for e in codec.examples),
+        examples=(
+            *(NamedReading(PropertyName("debug"), e) for e in codec.examples),
+            NamedReading(PropertyName("kernelopts"), Reading(False, Kind.STR, "a\\nb\nc\\")),
+        ),
         rejects=(b"debug",),
     )
 
@@ -221,5 +229,3 @@ DEFAULT: Final[Codec[Default | None]] = Codec(
     rejects=(b"type=float 1", b"x"),
     may_be_empty=True,
 )
-
-PROPERTY: Final = word("property", PropertyName, PropertyName("memory"), PropertyName("a+b"))

@@ -60,7 +60,7 @@ def build_debian(root_image: Path, cache_dir: Path, progress: Progress) -> None:
             make_image_of_tar(image, folder / "root.tar", tree, size_mib=_SIZE_MIB, label="root")
 
     publish_image(root_image, cache_dir=cache_dir, name="debian", key=key, make=make)
-    progress(f"the Debian root image is ready: {root_image}")
+    progress("the Debian root image is ready")
 
 
 def _bootstrap(folder: Path, sources: Sources) -> None:

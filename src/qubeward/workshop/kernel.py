@@ -49,7 +49,7 @@ def build_kernel(kernels_dir: Path, cache_dir: Path, progress: Progress) -> str:
         for name in _OUTPUTS:
             (fresh / name).chmod(READABLE)
         _publish(fresh, dest)
-    progress(f"kernel {version} is ready in {dest}")
+    progress(f"kernel {version} is ready")
     return version
 
 

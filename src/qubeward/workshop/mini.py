@@ -50,7 +50,7 @@ def build_mini(root_image: Path, cache_dir: Path, progress: Progress) -> None:
             make_image(image, tree, size_mib=_SIZE_MIB, label="root")
 
     publish_image(root_image, cache_dir=cache_dir, name="mini", key=key, make=make)
-    progress(f"the mini root image is ready: {root_image}")
+    progress("the mini root image is ready")
 
 
 def _fill(tree: Path, busybox: bytes) -> None:

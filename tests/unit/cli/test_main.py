@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qubeward import __main__ as main
-from qubeward.errors import AdminError
+from qubeward.errors import AdminError, StorageError
 from qubeward.names import QubeName
 from qubeward.workshop.errors import WorkshopError
 
@@ -43,7 +43,7 @@ def test_an_image_becomes_the_root_and_stays_sparse(typed: Typed, root: Path, im
 
 def test_an_import_that_fails_leaves_the_old_root(typed: Typed, root: Path, image: Path) -> None:
     asyncio.run(main.import_root(root, QubeName("tpl"), image, image.stat().st_size))
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(StorageError, match="none: No such file"):
         asyncio.run(main.import_root(root, QubeName("tpl"), image.with_name("none"), _MIB))
     assert root_of(root, "tpl").read_bytes() == image.read_bytes()
     with pytest.raises(AdminError):

@@ -42,7 +42,7 @@ def test_ls_of_nothing_that_is_there_fails(typed: Typed) -> None:
 def test_create_sets_properties(typed: Typed) -> None:
     typed(
         "create", "mail", "--template=tpl", "--label=blue",
-        "--property", "memory=500", "--property", "kernelopts=a=b c",
+        "--property", "memory=500", "--property", "kernelopts=a=b c", "--property", "netvm=none",
     )  # fmt: skip
     assert typed.out("prefs", "mail", "memory") == "500\n"
     assert typed.out("prefs", "mail", "kernelopts") == "a=b c\n"

@@ -132,7 +132,7 @@ async def test_a_socket_of_others_names_the_group(path: Path) -> None:
         raise AssertionError
 
     async with server(path, answer) as client:
-        path.chmod(0)
+        path.chmod(0)  # noqa: ASYNC240
         with pytest.raises(ConnectionFailedError, match="group qubes"):
             await client.call(notes.GET, "work")
 

@@ -7,7 +7,8 @@ import pytest
 from qubeward import errors, spec
 from qubeward.client import BadReplyError, Client, Dialect, InProcess, Qube, Qubes, RemoteError
 from qubeward.names import ADMIN_UUID, FeatureName, LabelName, PropertyName, QubeUuid, TagName
-from qubeward.spec import feature, label, property, tag, vm
+from qubeward.spec import feature, label, tag, vm
+from qubeward.spec import property as properties
 from qubeward.spec.property_body import Kind
 from qubeward.spec.vm_body import PowerState
 from world import DRAFT, R4, Made, made_world
@@ -56,7 +57,7 @@ async def test_errors_are_of_the_class_that_the_server_raised(client: Client) ->
     assert unknown.value.fields == ("nope",)
     with pytest.raises(errors.InvalidTagError):
         await client.call(tag.SET, "work", TagName("a.b"))
-    with pytest.raises(errors.NotStartedError, match="^Domain is powered off: work$"):
+    with pytest.raises(errors.NotStartedError, match=r"^Domain is powered off: work$"):
         await client.call(vm.KILL, "work")
     with pytest.raises(errors.NoSuchMethodError):
         await client.call_raw("admin.vm.Dance", "work")
@@ -151,7 +152,7 @@ async def test_a_reply_of_the_other_dialect_is_told_from_an_error_of_the_call(ma
 
     confused = Client(InProcess(serve, Dialect.DRAFT))
     with pytest.raises(BadReplyError, match=r"admin\.property\.Get does not parse"):
-        await confused.call(property.SYSTEM.get, "dom0", PropertyName("clockvm"))
+        await confused.call(properties.SYSTEM.get, "dom0", PropertyName("clockvm"))
 
 
 async def test_every_row_of_the_table_can_be_called_by_its_examples(client: Client) -> None:
@@ -169,8 +170,10 @@ async def test_every_row_of_the_table_can_be_called_by_its_examples(client: Clie
         arg = PropertyName("default_dispvm") if hasattr(payload, "choose") else arg
         try:
             await client.call(row, "work", arg, _first(codec, client))
-        except errors.AdminError as error:
-            assert not isinstance(error, RemoteError), row.name
+        except RemoteError:
+            pytest.fail(f"{row.name} fails with what has no class")
+        except errors.AdminError:
+            pass
 
 
 def _first(codec: object, client: Client) -> object:
