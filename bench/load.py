@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TextIO
 
-#: Marks an answer that is none of OK.
+#: How every answer but an error or an event begins.
 OK = b"0\0"
 _CHUNK = 1 << 18
 
@@ -101,11 +101,12 @@ def sequential(path: str, cycle: Sequence[bytes], seconds: float) -> Timings:
 class _Slot:
     """One of many callers at a time: the call it is making, and how far its cycle is."""
 
+    sock: socket.socket
+
     def __init__(self, path: str, cycle: Sequence[bytes]) -> None:
         self.path = path
         self.cycle = cycle
         self.step = 0
-        self.sock = socket.socket(socket.AF_UNIX)
         self.begin = 0.0
         self.head = b""
 

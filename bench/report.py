@@ -88,8 +88,8 @@ def _promises(results: Results) -> Iterator[str]:
             yield f"{verdict}  {promise.text}: {value:.2f}{promise.unit}"
 
 
-def text(results: Results) -> str:
-    """Return the tables."""
+def text(results: Results, *, promises: bool = True) -> str:
+    """Return the tables, and whether the promises were kept."""
     lines = [*_calls(results), *_growth(results), *_sizes(results)]
     if results.fan_out is not None:
         lines.append(
@@ -102,7 +102,9 @@ def text(results: Results) -> str:
             f"{results.streams_floor.ratio:.2f} of the floor"
         )
     lines += [f"one fdatasync here: {_time(results.sync_us)}", f"event loop: {results.loop}", ""]
-    return "\n".join([*lines, *_promises(results)])
+    if promises:
+        lines += _promises(results)
+    return "\n".join(lines)
 
 
 def machine(results: Results) -> str:

@@ -5,9 +5,11 @@ from dataclasses import replace
 from ..facts import DefaultChanged, PropertyReset, PropertySet, StateChanged
 from ..hooks import Hooks
 from ..model.change import Change
+from ..model.qube import Qube
 from ..model.volume import ROOT
 from ..names import PropertyName
 
+_TEMPLATE = PropertyName("template")
 #: Properties of the system that are defaults, and the property of qubes that each is one of.
 _DEFAULTS = {
     "default_netvm": "netvm",
@@ -29,27 +31,36 @@ _COMPUTED = {
 
 
 def _template_set(change: Change, fact: PropertySet) -> None:
-    if fact.subject is None or fact.name != "template":
-        return
-    qube = change.system.qubes[fact.subject]
-    template = change.system.qube(str(fact.new))
+    if fact.subject is not None and fact.name == _TEMPLATE:
+        _follow(change, change.system.qubes[fact.subject], change.system.qube(str(fact.new)))
+
+
+def _follow(change: Change, qube: Qube, template: Qube) -> None:
+    """Let a qube's snapshots be of its template's volumes, and so on down to its disposables."""
     for name, volume in tuple(qube.volumes.items()):
-        if volume.snap_on_start and name in template.volumes:
-            base = template.volumes[name]
-            source = base.source if name == ROOT and base.snap_on_start else base.vid
-            change.set_volume(
-                qube, replace(volume, source=source, pool=base.pool, size_bytes=base.size_bytes)
-            )
+        base = template.volumes.get(name) if volume.snap_on_start else None
+        if base is None or not (qube.power.is_halted or base.pool == volume.pool):
+            continue  # what runs is put away in the pool that it was started from
+        source = base.source if name == ROOT and base.snap_on_start else base.vid
+        change.set_volume(
+            qube, replace(volume, source=source, pool=base.pool, size_bytes=base.size_bytes)
+        )
+    for holder, prop in change.system.references.to(qube.name):
+        if holder is not None and prop == _TEMPLATE:
+            _follow(change, holder, qube)
 
 
 def _default_changed(change: Change, fact: PropertySet | PropertyReset) -> None:
     name = PropertyName(_DEFAULTS.get(fact.name, ""))
     if fact.subject is not None or not name:
         return
-    if change.system.value(None, fact.name) == fact.old:
+    new = change.system.value(None, fact.name)
+    if new == fact.old:
         return
     for qube in tuple(change.system.qubes.values()):
-        if qube.klass.runs and name not in qube.properties:
+        if not qube.klass.runs or name in qube.properties:
+            continue
+        if change.system.value(qube, name) == new:  # else it has its default from elsewhere
             change.tell(DefaultChanged(qube.name, name, fact.old))
 
 

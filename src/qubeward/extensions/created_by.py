@@ -1,10 +1,12 @@
 """Who made a qube: the tag `created-by-SOURCE`, and what the maker gives to what it makes."""
 
-from ..errors import ForbiddenError
+from contextlib import suppress
+
+from ..errors import ForbiddenError, InvalidTagError
 from ..facts import QubeCreated
 from ..hooks import Asked, Hooks
 from ..model.change import Change
-from ..names import ADMIN, FeatureName, PropertyName, QubeName, TagName
+from ..names import ADMIN, TAG, FeatureName, PropertyName, QubeName, TagName
 
 _PREFIX = "created-by-"
 _TAGS = FeatureName("tag-created-vm-with")
@@ -15,8 +17,12 @@ def _created(change: Change, fact: QubeCreated) -> None:
     assert fact.subject is not None  # noqa: S101  # a qube's fact has a subject
     qube, maker = change.system.qubes[fact.subject], change.system.qubes[fact.by]
     change.add_tag(qube, TagName(_PREFIX + fact.by))
-    for tag in maker.features.get(_TAGS, "").split():
-        change.add_tag(qube, TagName(tag))
+    for word in maker.features.get(_TAGS, "").split():
+        # A feature's value is any text: what is no tag, or would name another maker, is no wish.
+        with suppress(InvalidTagError):
+            tag = TAG.decode(word.encode())
+            if not tag.startswith(_PREFIX):
+                change.add_tag(qube, tag)
     guivm = maker.features.get(_GUIVM)
     if guivm and guivm in change.system.qubes and qube.klass.runs:
         change.set_property(qube, PropertyName("guivm"), QubeName(guivm))

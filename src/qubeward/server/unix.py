@@ -152,8 +152,8 @@ class Connection(asyncio.Protocol):
         return self._stream is not None
 
     def has_hung_up(self) -> bool:
-        """Tell whether the reader of a stream has closed its end altogether."""
-        if self._stream is None or self.transport is None:
+        """Tell whether who waits for an answer or events has closed its end altogether."""
+        if not self.served or self.transport is None:
             return False
         fd = self.transport.get_extra_info("socket").fileno()
         poll = select.poll()

@@ -73,7 +73,7 @@ def test_template_build_makes_a_template_and_defaults(
 ) -> None:
     build = ("template", "build", "mini", "--cache", str(tmp_path / "cache"))
     try:
-        assert "template mini is ready" in typed(*build).stderr
+        assert "mini is ready" in typed(*build).stderr
         assert root_of(root, "mini").read_bytes() == image.read_bytes()
         (mini,) = typed.json("ls", "--json", "mini")
         assert (mini["class"], mini["label"], mini["state"]) == ("TemplateVM", "black", "Halted")

@@ -40,7 +40,7 @@ def test_a_request_is_split_into_its_five_parts(raw: bytes, expected: tuple[byte
     "raw",
     [b"", b"\0", b"m+a dom0 name work", b"m+a dom0 work\0", b"m+a dom0\0", b"m+a name work\0",
      b"m+a dom0 keyword work\0", b"m+a dom0 other work\0", b"m+a dom0 NAME work\0",
-     b"m+a  name work\0", b"m dom0 keyword dom0\0"],
+     b"m dom0 keyword dom0\0"],
 )  # fmt: skip
 def test_what_is_no_request_is_a_protocol_error(raw: bytes) -> None:
     with pytest.raises(ProtocolError):
