@@ -26,7 +26,9 @@ def install_kernel(root: Path, images: MiniImages) -> None:
 
 def import_root(daemon: DaemonProcess, template: str, image: Path) -> None:
     size = image.stat().st_size
-    reply = daemon.call("internal.vm.volume.ImportBegin", template, "root", str(size), where=INTERNAL)
+    reply = daemon.call(
+        "internal.vm.volume.ImportBegin", template, "root", str(size), where=INTERNAL
+    )
     path = daemon.root / reply.split(" ", 1)[1].lstrip("/")
     subprocess.run(["cp", "--sparse=always", str(image), str(path)], check=True)
     daemon.call("internal.vm.volume.ImportEnd", template, "root", "ok", where=INTERNAL)
@@ -66,6 +68,7 @@ def qube(daemon, request):
 
 def wait_up(daemon: DaemonProcess, name: str, times: int = 1) -> None:
     """Wait until the guest has come up so many times, and its shell waits for a line."""
+
     def is_up() -> bool:
         parts = daemon.console(name).split(UP.format(name))
         return len(parts) > times and f"root@{name}" in parts[-1]

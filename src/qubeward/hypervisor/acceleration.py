@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, assert_never
 
-from qubeward.errors import HypervisorError
-from qubeward.host.process import ProgramError, run
-from qubeward.hypervisor.access import may_open
-from qubeward.hypervisor.domain import Accel
-from qubeward.hypervisor.embed import Account
-from qubeward.hypervisor.probe_image import EXIT_PORT, EXIT_STATUS, probe_image
+from ..errors import HypervisorError
+from ..host.process import ProgramError, run
+from .access import may_open
+from .domain import Accel
+from .embed import Account
+from .probe_image import EXIT_PORT, EXIT_STATUS, probe_image
 
 AccelSetting = Literal["auto", "kvm", "tcg"]
 

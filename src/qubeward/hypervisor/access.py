@@ -10,9 +10,9 @@ import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from qubeward.errors import HypervisorError
-from qubeward.hypervisor.driver import DomainSpec
-from qubeward.hypervisor.embed import Account
+from ..errors import HypervisorError
+from .driver import DomainSpec
+from .embed import Account
 
 IsVolume = Callable[[Path], bool]
 

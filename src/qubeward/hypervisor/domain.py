@@ -8,7 +8,7 @@ from typing import Literal
 from jinja2 import BaseLoader, Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from qubeward.hypervisor.driver import Disk, DomainSpec
+from .driver import Disk, DomainSpec
 
 Accel = Literal["kvm", "tcg"]
 Machine = Literal["q35", "pc"]

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from qubeward.errors import HypervisorError
+from ..errors import HypervisorError
 
 DEFAULT_ACCOUNT = "qubeward-qemu"
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from qubeward.errors import HypervisorError
-from qubeward.hypervisor.driver import (
+from ..errors import HypervisorError
+from .driver import (
     DomainChange,
     DomainInfo,
     DomainSpec,

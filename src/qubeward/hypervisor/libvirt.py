@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Literal, ParamSpec, TypeVar
 from uuid import UUID
 
-from qubeward.errors import HypervisorError
-from qubeward.host.threads import Threads
-from qubeward.hypervisor.access import IsVolume
-from qubeward.hypervisor.domain import Accel, Machine
-from qubeward.hypervisor.driver import (
+from ..errors import HypervisorError
+from ..host.threads import Threads
+from .access import IsVolume
+from .domain import Accel, Machine
+from .driver import (
     DomainChange,
     DomainInfo,
     DomainSpec,
@@ -25,8 +25,8 @@ from qubeward.hypervisor.driver import (
     HostInfo,
     OnChange,
 )
-from qubeward.hypervisor.embed import DEFAULT_ACCOUNT, Account, embed_root, embed_uri, find_account
-from qubeward.hypervisor.libvirt_connection import Attempt, Connection, Settings
+from .embed import DEFAULT_ACCOUNT, Account, embed_root, embed_uri, find_account
+from .libvirt_connection import Attempt, Connection, Settings
 
 __all__ = (
     "DEFAULT_ACCOUNT",

@@ -14,13 +14,13 @@ from uuid import UUID
 from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, PackageLoader, TemplateError
 from lxml import etree
 
-from qubeward.errors import HypervisorError
-from qubeward.hypervisor import embed
-from qubeward.hypervisor.access import IsVolume, grant
-from qubeward.hypervisor.domain import Accel, Machine, domain_xml, environment
-from qubeward.hypervisor.driver import DomainInfo, DomainSpec, DomainState, HostInfo
-from qubeward.hypervisor.embed import Account
-from qubeward.hypervisor.reaper import Reaper, kill_qemu
+from ..errors import HypervisorError
+from . import embed
+from .access import IsVolume, grant
+from .domain import Accel, Machine, domain_xml, environment
+from .driver import DomainInfo, DomainSpec, DomainState, HostInfo
+from .embed import Account
+from .reaper import Reaper, kill_qemu
 
 # libvirt reads this when it is loaded; its errors reach us as exceptions
 os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "3:file:/dev/null")

@@ -164,7 +164,8 @@ async def remove(world: World, qube: Qube) -> None:
     """
     _check_unused(world, qube)
     async with world.lanes.hold(qube.uuid, qube.name, "remove"):
-        world.system.find(qube.name)
+        if world.system.by_uuid.get(qube.uuid) is not qube:  # another may have its name by now
+            raise QubeNotFoundError(qube.name)
         _check_unused(world, qube)
         world.reserved.add(qube.name)  # until the volumes are gone, nobody may make them again
         try:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from qubeward.errors import ProtocolError, StorageError
-from qubeward.host import files
-
+from ..errors import ProtocolError, StorageError
+from ..host import files
 from . import file, kernels, memory, reflink
 from .driver import Capabilities, Driver, DriverFactory
 from .failures import naming

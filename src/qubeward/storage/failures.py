@@ -5,7 +5,7 @@ import errno
 import os
 from collections.abc import Iterator
 
-from qubeward.errors import StorageError
+from ..errors import StorageError
 
 
 @contextlib.contextmanager

@@ -26,10 +26,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from qubeward.errors import StorageError
-from qubeward.host import files
-from qubeward.host.threads import Threads
-
+from ..errors import StorageError
+from ..host import files
+from ..host.threads import Threads
 from .driver import BlockImage, Capabilities, Usage, VolumeSpec
 from .failures import naming
 from .layout import VID_ROOTS, VolumeFiles, load_vids, parse_vid

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from qubeward.errors import StorageError
-from qubeward.host import files
-from qubeward.host.threads import Threads
-
+from ..errors import StorageError
+from ..host import files
+from ..host.threads import Threads
 from .driver import BlockImage, Capabilities, Usage, VolumeSpec
 from .failures import naming
 from .options import parse_directory

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from qubeward.errors import StorageError
+from ..errors import StorageError
 
 VID_ROOTS: Final = ("appvms", "vm-templates")
 

@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from qubeward.errors import StorageError
-from qubeward.host.files import data_extents
-
+from ..errors import StorageError
+from ..host.files import data_extents
 from .driver import BlockImage, Capabilities, Usage, VolumeSpec
 from .layout import VolumeFiles, parse_vid
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from qubeward.errors import BadValueError
+from ..errors import BadValueError
 
 _BOOLEANS: Final = {
     "true": True, "yes": True, "on": True, "1": True,

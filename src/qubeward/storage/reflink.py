@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from qubeward.errors import StorageError
-from qubeward.host import files
-
+from ..errors import StorageError
+from ..host import files
 from .driver import Capabilities
 from .file import FileDriver
 from .options import parse_boolean, parse_directory

@@ -3,13 +3,13 @@
 import os
 from pathlib import Path
 
-from qubeward.workshop import programs
-from qubeward.workshop.errors import WorkshopError
-from qubeward.workshop.ext4 import make_image_of_tar
-from qubeward.workshop.initramfs import guest_file
-from qubeward.workshop.packages import Progress
-from qubeward.workshop.publish import digest_of, publish_image, staging
-from qubeward.workshop.sources import Sources, host_sources, network_options
+from . import programs
+from .errors import WorkshopError
+from .ext4 import make_image_of_tar
+from .initramfs import guest_file
+from .packages import Progress
+from .publish import digest_of, publish_image, staging
+from .sources import Sources, host_sources, network_options
 
 SUITE = "bookworm"
 PACKAGES = ("systemd-sysv", "dbus", "udev", "kmod", "e2fsprogs", "iproute2", "procps")

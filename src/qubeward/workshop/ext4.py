@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from qubeward.workshop.programs import call
+from .programs import call
 
 _MIB = 1 << 20
 _PER_FILE_BYTES = 4096 + 256

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from qubeward.workshop.cpio import Archive
-from qubeward.workshop.modules import load_order, parse_dependencies
+from .cpio import Archive
+from .modules import load_order, parse_dependencies
 
 # In the order they are loaded: buses, then disks, then what a guest should have from the start.
 WANTED = (

@@ -3,11 +3,11 @@
 import shutil
 from pathlib import Path
 
-from qubeward.workshop import programs
-from qubeward.workshop.errors import WorkshopError
-from qubeward.workshop.ext4 import make_image, size_for
-from qubeward.workshop.initramfs import WANTED, build_initramfs, guest_file, order_of_modules
-from qubeward.workshop.packages import (
+from . import programs
+from .errors import WorkshopError
+from .ext4 import make_image, size_for
+from .initramfs import WANTED, build_initramfs, guest_file, order_of_modules
+from .packages import (
     Package,
     Progress,
     fetch,
@@ -15,7 +15,7 @@ from qubeward.workshop.packages import (
     find_package,
     unpack,
 )
-from qubeward.workshop.publish import READABLE, digest_of, staging
+from .publish import READABLE, digest_of, staging
 
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
 BUSYBOX_PACKAGE = "busybox-static"

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from qubeward.workshop import programs
-from qubeward.workshop.ext4 import make_image
-from qubeward.workshop.initramfs import guest_file
-from qubeward.workshop.kernel import BUSYBOX_PACKAGE, busybox_bytes
-from qubeward.workshop.packages import Progress, find_package
-from qubeward.workshop.publish import digest_of, publish_image, staging
+from . import programs
+from .ext4 import make_image
+from .initramfs import guest_file
+from .kernel import BUSYBOX_PACKAGE, busybox_bytes
+from .packages import Progress, find_package
+from .publish import digest_of, publish_image, staging
 
 _SIZE_MIB = 64
 # Raise when what is made of the same package and guest files changes.

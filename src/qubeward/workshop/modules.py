@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-from qubeward.workshop.errors import WorkshopError
+from .errors import WorkshopError
 
 
 def module_name(path: str) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from qubeward.workshop.errors import WorkshopError
-from qubeward.workshop.programs import call
-from qubeward.workshop.publish import staging
+from .errors import WorkshopError
+from .programs import call
+from .publish import staging
 
 Progress = Callable[[str], None]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from qubeward.host import process
-from qubeward.workshop.errors import WorkshopError
+from ..host import process
+from .errors import WorkshopError
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from qubeward.workshop.programs import call
+from .programs import call
 
 # Whatever the umask: QEMU runs as another user.
 READABLE = 0o644

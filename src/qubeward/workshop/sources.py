@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from qubeward.workshop.programs import call
+from .programs import call
 
 _FORMAT = "$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(FILENAME)"
 _NETWORK_OPTION = re.compile(r"^Acquire::https?::(?:Proxy|CAInfo)\b.* \".+\";$", re.IGNORECASE)

@@ -236,6 +236,7 @@ async def test_a_start_that_cannot_be_noted_is_refused(made) -> None:
     made.backend.failing = None
     with contextlib.suppress(StoreError):
         await start(made.world, made.qube("work"))
+    await made.settle()  # the probe
     await start(made.world, made.qube("work"))
     assert runs(made, "work")
 
