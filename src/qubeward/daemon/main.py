@@ -21,6 +21,7 @@ from ..hypervisor.driver import DomainChange, Hypervisor
 from ..model.system import Host, System
 from ..names import PropertyName
 from ..ops.background import Background
+from ..ops.consoles import trim_all
 from ..ops.journal import Journal
 from ..ops.observe import on_change, take_figures
 from ..ops.pools import Pools
@@ -220,6 +221,7 @@ async def _keep_time(world: World, listeners: Sequence[Listener]) -> None:
             next_word = now + interval_s
         if now >= next_figures:
             await take_figures(world)
+            await trim_all(world)
             chosen = world.system.value(None, PropertyName("stats_interval"))
             next_figures = now + max(1, chosen if isinstance(chosen, int) else 3)
         await asyncio.sleep(min(1.0, interval_s or 1.0))

@@ -20,6 +20,7 @@ from ..model.volume import ROOT, Volume, plans
 from ..names import ADMIN, PoolName, PropertyName, QubeName, VolumeName
 from ..spec.classes import DISP_VM, TEMPLATE_VM, QubeClass
 from ..spec.vm_body import NewQube
+from . import consoles
 from .steps import Plan, Step, run
 from .world import World
 
@@ -183,6 +184,7 @@ async def remove(world: World, qube: Qube) -> None:
 async def finish_removal(world: World, name: QubeName, volumes: dict[str, str], entry: str) -> None:
     """Remove what a removed qube had on disk, and end the journal's entry."""
     await world.pools.remove(volumes)
+    consoles.remove(world.consoles, name)
     with world.system.change() as change:
         change.tell(VolumesRemoved(name))
         world.journal.end(change, entry)

@@ -10,6 +10,8 @@ from .method import PerDialect
 
 T = TypeVar("T")
 
+#: What the kernel's file offsets can say (off_t).
+_LARGEST_SIZE: Final = (1 << 63) - 1
 _FLAGS = {b"0": False, b"1": True}
 
 
@@ -70,6 +72,22 @@ DECIMAL: Final[Codec[int]] = Codec(
     encode=lambda value: str(value).encode(),
     examples=(0, 7, 10**18),
     rejects=(b"", b"01", b"-1", b"+1", b"1 ", b"1e3", b"9" * 20),
+)
+
+
+def _size(raw: bytes) -> int:
+    size = _decimal(raw)
+    if size > _LARGEST_SIZE:
+        raise ProtocolError("size", f"allowed: up to {_LARGEST_SIZE} bytes")
+    return size
+
+
+SIZE: Final[Codec[int]] = Codec(
+    name="bytes",
+    decode=_size,
+    encode=lambda value: str(value).encode(),
+    examples=(0, 10 << 30, _LARGEST_SIZE),
+    rejects=(*DECIMAL.rejects, str(_LARGEST_SIZE + 1).encode()),
 )
 
 

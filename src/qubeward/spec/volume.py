@@ -10,7 +10,7 @@ from typing import Final
 from ..errors import ForbiddenError, NotHaltedError, ProtocolError, StorageError
 from ..names import VolumeName
 from ..untrusted import NOTHING, Codec
-from .body import DECIMAL, optional, word
+from .body import SIZE, optional, word
 from .method import AnyMethod, Dest, Effect, Method, Scope, Since
 
 
@@ -34,7 +34,7 @@ def _target(raw: bytes) -> ImportTarget:
     size, space, path = raw.partition(b" ")
     if not space or not path.startswith(b"/"):
         raise ProtocolError("import target", "expected: SIZE PATH")
-    return ImportTarget(DECIMAL.decode(size), path.decode("utf-8", "replace"))
+    return ImportTarget(SIZE.decode(size), path.decode("utf-8", "replace"))
 
 
 def _result(raw: bytes) -> ImportResult:
@@ -68,7 +68,7 @@ IMPORT_BEGIN = Method(
     name="internal.vm.volume.ImportBegin",
     dest=Dest.QUBE,
     arg=VOLUME,
-    payload=optional(DECIMAL),
+    payload=optional(SIZE),
     reply=TARGET,
     effect=Effect.WRITE,
     scope=Scope.LOCAL,
