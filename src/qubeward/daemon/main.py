@@ -19,11 +19,9 @@ from ..extensions import EXTENSIONS
 from ..hooks import Hooks
 from ..hypervisor.driver import DomainChange, Hypervisor
 from ..model.system import Host, System
-from ..names import PropertyName
 from ..ops.background import Background
-from ..ops.consoles import trim_all
 from ..ops.journal import Journal
-from ..ops.observe import on_change, take_figures
+from ..ops.observe import on_change
 from ..ops.pools import Pools
 from ..ops.recover import recover
 from ..ops.world import Agents, World
@@ -38,8 +36,9 @@ from ..store.sqlite import SqliteBackend, StoreUnusableError
 from ..store.transaction import Backend, Ledger, Rows
 from ..wire.dialect import Dialect
 from . import drivers, fresh, log
+from .clock import keep_figures, keep_time
 from .config import Config, ConfigError, load
-from .systemd import notify, watchdog_interval_s
+from .systemd import notify
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +126,8 @@ class Daemon:
                 failed = error  # the group would wrap it
                 await background.drain(0)
             else:
-                background.create_chore(_keep_time(world, listeners))
+                background.create_chore(keep_time(listeners))
+                background.create_chore(keep_figures(world))
                 gc.freeze()  # the model stays: don't search it for garbage again and again
                 notify("READY=1", f"STATUS=Serving {self.root}")
                 logger.info("ready, serving %s", self.root)
@@ -205,23 +205,3 @@ class Daemon:
             await listener.open(self.root / name, admitted.group)
             listeners.append(listener)
         return listeners
-
-
-async def _keep_time(world: World, listeners: Sequence[Listener]) -> None:
-    """Do what comes round: deadlines each second, figures, and systemd's watchdog."""
-    loop = asyncio.get_running_loop()
-    interval_s = watchdog_interval_s()
-    next_word = next_figures = loop.time()
-    while True:
-        now = loop.time()
-        for listener in listeners:
-            listener.sweep()
-        if interval_s is not None and now >= next_word:
-            notify("WATCHDOG=1")
-            next_word = now + interval_s
-        if now >= next_figures:
-            await take_figures(world)
-            await trim_all(world)
-            chosen = world.system.value(None, PropertyName("stats_interval"))
-            next_figures = now + max(1, chosen if isinstance(chosen, int) else 3)
-        await asyncio.sleep(min(1.0, interval_s or 1.0))

@@ -1,6 +1,6 @@
 """Replace a volume's content from outside: the old stays until the new is whole."""
 
-from ..errors import ForbiddenError, NotHaltedError, StorageError
+from ..errors import ForbiddenError, NotHaltedError, QubeNotFoundError, StorageError
 from ..facts import VolumeImported, VolumeImporting
 from ..model.qube import Qube
 from ..model.volume import Volume
@@ -20,6 +20,8 @@ async def begin(world: World, qube: Qube, name: VolumeName, size_bytes: int | No
     """Return a file that the caller fills. An import that was left open before is dropped."""
     volume = _volume(qube, name)
     async with world.lanes.hold(qube.uuid, qube.name, "import"):
+        if world.system.by_uuid.get(qube.uuid) is not qube:
+            raise QubeNotFoundError(qube.name)
         if not qube.power.is_halted:
             raise NotHaltedError(qube.name)
         driver = world.pools.driver(volume.pool)
@@ -46,10 +48,10 @@ async def end(world: World, qube: Qube, name: VolumeName, result: ImportResult) 
             raise StorageError(f"import of {name}", "none was begun")
         driver = world.pools.driver(volume.pool)
         spec = world.pools.spec(volume)
-        done = False
+        done, is_free = False, qube.power.is_halted  # else a guest runs on what would be replaced
         try:
-            await driver.import_end(spec, success=result.success)
-            done = result.success
+            await driver.import_end(spec, success=result.success and is_free)
+            done = result.success and is_free
         finally:
             if not done:
                 await driver.import_end(spec, success=False)
@@ -59,5 +61,7 @@ async def end(world: World, qube: Qube, name: VolumeName, result: ImportResult) 
                 world.journal.end(change, under_way.entry)
                 change.tell(VolumeImported(qube.name, name, done))
             await world.journal.stored()
+    if not is_free:
+        raise NotHaltedError(qube.name)
     if not result.success:
         raise StorageError(f"import of {name}", result.why or "the importer failed")

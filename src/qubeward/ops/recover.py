@@ -103,7 +103,11 @@ async def _settle(
 async def _drop_import(world: World, about: dict[str, Any]) -> None:
     qube = world.system.by_uuid.get(UUID(about["uuid"]))
     volume = qube.volumes.get(about["volume"]) if qube else None
-    if volume is not None:
+    if qube is not None and volume is not None:
         log.info("the import of %s of %s was cut off; dropping it", about["volume"], about["name"])
-        driver = world.pools.driver(volume.pool)
-        await driver.import_end(world.pools.spec(volume), success=False)
+        driver, spec = world.pools.driver(volume.pool), world.pools.spec(volume)
+        await driver.import_end(spec, success=False)
+        size_bytes = await driver.size_bytes(spec)
+        if size_bytes != volume.size_bytes:  # the switch was done, and the new size not stored
+            with world.system.change() as change:
+                world.resize(change, qube, volume, size_bytes)
