@@ -269,6 +269,7 @@ class Booted:
         for qube in system.qubes.values():
             assert reread.qube(qube.name).properties == qube.properties
             assert reread.qube(qube.name).tags == qube.tags
+        assert not self.world.imports
         await self._check_volumes()
         domains = {info.uuid for info in await self.machine.hypervisor.domains()}
         on = {q.uuid for q in system.qubes.values() if q.klass.runs and not q.power.is_halted}
@@ -289,5 +290,9 @@ class Booted:
                     if volume.pool == name:
                         owned.add(volume.vid)
                         saved |= {volume.vid} if volume.save_on_stop else set()
+                        if volume.save_on_stop and qube.power.is_halted:
+                            size_bytes = await driver.size_bytes(self.world.pools.spec(volume))
+                            assert size_bytes == volume.size_bytes
             assert found <= owned, f"left over in {name}: {found - owned}"
             assert saved <= found, f"lost in {name}: {saved - found}"
+        assert not list(self.machine.root.rglob("*-import.img"))

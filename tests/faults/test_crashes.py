@@ -3,22 +3,32 @@
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from faults.machine import WAYS, Booted, Cut, DiedError, Machine
 from qubeward.errors import AdminError
-from qubeward.names import QubeName
-from qubeward.ops import steps
+from qubeward.names import QubeName, VolumeName
+from qubeward.ops import imports, steps
 from qubeward.ops.create import create, remove
 from qubeward.ops.power import kill, shutdown
 from qubeward.ops.start import start
 from qubeward.spec.classes import CLASSES
 from qubeward.spec.vm_body import NewQube, ShutdownOptions
+from qubeward.spec.volume import ImportResult
 
 LABEL = "red"
-POOLS = ("memory", "file")
+# The pool of files is slower: in two of the ways for ./check, in all of them for make test.
+SLOW = pytest.mark.slow
+WAYS_OF_POOLS = [
+    *(pytest.param("memory", way) for way in WAYS),
+    pytest.param("file", "fails after", marks=SLOW),
+    pytest.param("file", "fails before", marks=SLOW),
+    pytest.param("file", "dies before", marks=SLOW),
+    pytest.param("file", "dies after"),
+]
 
 
 async def make(booted: Booted, name: str, klass: str, template: str | None = None) -> None:
@@ -58,6 +68,21 @@ async def _kill(booted: Booted) -> None:
 async def _power_off(booted: Booted) -> None:
     booted.machine.hypervisor.end(work(booted).uuid)
     await booted.settle()
+
+
+async def _import(booted: Booted) -> None:
+    """Replace a volume by a larger one that begins with a mark."""
+    name = VolumeName("private")
+    target = await imports.begin(booted.world, work(booted), name, 3 << 30)
+    with (booted.machine.root / target.path.lstrip("/")).open("r+b") as file:
+        file.write(b"imported")
+    await imports.end(booted.world, work(booted), name, ImportResult(success=True))
+
+
+def _is_imported(booted: Booted) -> bool:
+    committed = booted.machine.root / "var/lib/qubes/appvms/work/private.img"
+    with committed.open("rb") as file:
+        return file.read(8) == b"imported"
 
 
 def _is_new(booted: Booted) -> bool:
@@ -138,11 +163,19 @@ async def cut_once(
         await booted.check_no_orphans()
 
 
-@pytest.mark.parametrize("pool", POOLS)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("pool", "way"), WAYS_OF_POOLS)
 @pytest.mark.parametrize("name", OPERATIONS)
 async def test_nothing_is_left_half_done(name, way, pool, tmp_path) -> None:
-    operation = OPERATIONS[name]
+    await cut_everywhere(OPERATIONS[name], way, pool, tmp_path)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_no_import_is_left_half_done(way, tmp_path) -> None:
+    # The memory pool's side files are none that another process could fill.
+    await cut_everywhere(Operation(_import, _is_imported), way, "file", tmp_path)
+
+
+async def cut_everywhere(operation: Operation, way: str, pool: str, tmp_path: Path) -> None:
     count = len(await effects(operation, Machine(tmp_path / "dry", pool)))
     assert count
     for at in range(count):
@@ -160,7 +193,9 @@ async def test_recovery_may_be_repeated(name, tmp_path) -> None:
         await cut_once(operation, Machine(tmp_path / f"{at}", "memory"), "dies after", at, 2)
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize(
+    "name", [n if n in ("start", "remove") else pytest.param(n, marks=SLOW) for n in OPERATIONS]
+)
 async def test_a_crash_during_recovery_is_recovered_from(name, tmp_path) -> None:
     """The daemon dies in the operation, and again in the recovery, at each of its effects."""
     operation = OPERATIONS[name]
@@ -183,7 +218,7 @@ async def test_a_crash_during_recovery_is_recovered_from(name, tmp_path) -> None
                 break
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", ["memory", pytest.param("file", marks=SLOW)])
 @pytest.mark.parametrize("way", WAYS[:2])
 @pytest.mark.parametrize("name", ["create an AppVM", "create a TemplateVM", "start"])
 async def test_every_undo_may_run_twice(name, way, pool, tmp_path, monkeypatch) -> None:

@@ -32,6 +32,7 @@ async def begin(world: World, qube: Qube, name: VolumeName, size_bytes: int | No
         try:
             path = await driver.import_begin(world.pools.spec(volume), size)
         except BaseException:
+            await driver.import_end(world.pools.spec(volume), success=False)
             await world.journal.close(entry)
             raise
         world.imports[qube.uuid, name] = Import(entry, size)
@@ -48,20 +49,19 @@ async def end(world: World, qube: Qube, name: VolumeName, result: ImportResult) 
             raise StorageError(f"import of {name}", "none was begun")
         driver = world.pools.driver(volume.pool)
         spec = world.pools.spec(volume)
-        done, is_free = False, qube.power.is_halted  # else a guest runs on what would be replaced
+        done = False
         try:
-            await driver.import_end(spec, success=result.success and is_free)
-            done = result.success and is_free
+            await driver.import_end(spec, success=result.success)
+            done = result.success
         finally:
             if not done:
                 await driver.import_end(spec, success=False)
+            size_bytes = await driver.size_bytes(spec)  # as it is, however the import went
             with world.system.change() as change:
-                if done:
-                    world.resize(change, qube, volume, under_way.size_bytes)
+                if size_bytes != qube.volumes[name].size_bytes:
+                    world.resize(change, qube, qube.volumes[name], size_bytes)
                 world.journal.end(change, under_way.entry)
                 change.tell(VolumeImported(qube.name, name, done))
             await world.journal.stored()
-    if not is_free:
-        raise NotHaltedError(qube.name)
     if not result.success:
         raise StorageError(f"import of {name}", result.why or "the importer failed")

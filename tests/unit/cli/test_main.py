@@ -85,7 +85,7 @@ def test_template_build_makes_a_template_and_defaults(
         assert typed.out("prefs", "--system", "default_template") == "tpl\n"
         typed("start", "mini")
         assert typed.fails(*build) == "qubeward: Domain is not halted: mini\n"
-        assert "no template" in typed.fails(*build[:3], "work", *build[3:])
+        assert "no TemplateVM" in typed.fails(*build[:3], "work", *build[3:])
     finally:
         typed("prefs", "--system", "default_template", "--unset")
 

@@ -59,9 +59,7 @@ async def test_a_maker_s_feature_names_tags_for_what_it_makes() -> None:
 async def test_a_bad_tag_in_the_maker_s_feature_is_passed_over() -> None:
     async with made_world() as made:
         await populate(made)
-        await made.ok(
-            "admin.vm.feature.Set", "net", "tag-created-vm-with", "good b@d created-by-x"
-        )
+        await made.ok("admin.vm.feature.Set", "net", "tag-created-vm-with", "good b@d created-by-x")
         await made.ok("admin.vm.Create.AppVM", "dom0", "tpl", "name=child label=red", source="net")
         tags = made.qube("child").tags
         assert "good" in tags

@@ -1,8 +1,7 @@
 """Console logs stay small, and go with their qube."""
 
-from world import made_world
-
 from qubeward.ops import consoles
+from world import made_world
 
 
 def test_a_log_that_is_too_long_is_cut_and_its_end_kept(tmp_path):

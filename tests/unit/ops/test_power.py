@@ -318,8 +318,7 @@ async def test_every_end_of_a_life_is_told_as_stopped_then_halted(made, rounds) 
         if work.uuid in made.hypervisor._guests:
             made.hypervisor.end(work.uuid)
         await made.settle()
-    while not work.power.is_halted:
-        await asyncio.sleep(0.001)
+    await halted(made)
     told = [type(f) for f in made.facts if type(f) in (facts.QubeStopped, facts.QubeHalted)]
     assert told == [facts.QubeStopped, facts.QubeHalted] * (len(told) // 2)
     spawned = sum(isinstance(fact, facts.QubeSpawned) for fact in made.facts)

@@ -9,8 +9,8 @@ from qubeward import facts
 from qubeward.errors import (
     AdminError,
     HypervisorError,
-    NotHaltedError,
     NoTemplateError,
+    NotHaltedError,
     OutOfMemoryError,
     QubeError,
     StartFailedError,
@@ -51,16 +51,20 @@ def events(made: Made, subject: str) -> list[str]:
 async def begun(made: Made, work, state: PowerState, name: str = "work") -> asyncio.Task[None]:
     """Begin work and return once the qube is in the state."""
     task = asyncio.ensure_future(work)
-    for _ in range(1000):
-        if made.qube(name).state is state:
-            return task
-        await asyncio.sleep(0.001)
-    raise AssertionError(f"{name} never became {state}")
+    await until(lambda: made.qube(name).state is state)
+    return task
 
 
-async def create_called(made: Made) -> None:
-    while not any(method == "create" for method, _ in made.hypervisor.calls):
+async def until(condition) -> None:
+    for _ in range(5000):
+        if condition():
+            return
         await asyncio.sleep(0.001)
+    raise AssertionError("it never came to be")
+
+
+async def called(made: Made, method: str) -> None:
+    await until(lambda: any(name == method for name, _ in made.hypervisor.calls))
 
 
 START_ORDER = [
@@ -314,8 +318,7 @@ async def test_a_guest_that_ends_while_its_agent_is_awaited_fails_the_start_at_o
     await with_agent(made, Agents(mute=True))
     await made.ok("admin.vm.property.Set", "work", "qrexec_timeout", "60")
     starting = await begun(made, start(made.world, made.qube("work")), PowerState.TRANSIENT)
-    while "QubeUnpaused" not in events(made, "work"):
-        await asyncio.sleep(0)
+    await until(lambda: "QubeUnpaused" in events(made, "work"))
     made.hypervisor.end(made.qube("work").uuid)
     async with asyncio.timeout(2):
         with pytest.raises(QubeError, match="before it was up"):
@@ -326,7 +329,7 @@ async def test_a_guest_that_ends_while_its_agent_is_awaited_fails_the_start_at_o
 async def test_kill_ends_a_start_that_hangs_in_the_hypervisor(made) -> None:
     made.hypervisor.inject("create", Fault(hang=True))
     starting = await begun(made, start(made.world, made.qube("work")), PowerState.TRANSIENT)
-    await create_called(made)
+    await called(made, "create")
     async with asyncio.timeout(2):
         await kill(made.world, made.qube("work"))
         with pytest.raises(QubeError, match="killed"):
@@ -340,8 +343,7 @@ async def test_kill_ends_a_start_that_hangs_in_the_hypervisor(made) -> None:
 async def test_kill_ends_a_start_that_waits_for_its_agent(made) -> None:
     await with_agent(made, Agents(mute=True))
     starting = await begun(made, start(made.world, made.qube("work")), PowerState.TRANSIENT)
-    while "QubeUnpaused" not in events(made, "work"):
-        await asyncio.sleep(0)
+    await until(lambda: "QubeUnpaused" in events(made, "work"))
     async with asyncio.timeout(0.9):
         await kill(made.world, made.qube("work"))
         with pytest.raises(QubeError, match="killed"):
@@ -379,8 +381,7 @@ async def test_the_caller_that_stops_waiting_stops_nothing(made) -> None:
     made.hypervisor.inject("create", Fault(delay_s=0.02))
     request = b"admin.vm.Start+ dom0 name work\0"
     made.send(request)  # and never looks at the answer
-    while made.qube("work").state is not PowerState.RUNNING:
-        await asyncio.sleep(0.005)
+    await until(lambda: made.qube("work").state is PowerState.RUNNING)
     await shutdown(made.world, made.qube("work"), ShutdownOptions(wait=True))
     assert is_off(made, "work")
 
@@ -388,8 +389,7 @@ async def test_the_caller_that_stops_waiting_stops_nothing(made) -> None:
 async def test_a_cut_off_start_is_undone_when_the_daemon_stops(made) -> None:
     made.hypervisor.inject("unpause", Fault(hang=True))
     starting = await begun(made, start(made.world, made.qube("work")), PowerState.TRANSIENT)
-    while not any(method == "unpause" for method, _ in made.hypervisor.calls):
-        await asyncio.sleep(0)
+    await called(made, "unpause")
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting

@@ -5,6 +5,8 @@ import os
 import socket
 import stat
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -204,6 +206,14 @@ async def test_who_is_not_admitted_is_denied_and_learns_nothing(tmp_path: Path) 
         assert refused == Failure("PermissionDenied", "Denied", ())
 
 
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that everybody may go to, as tmp_path is not."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 @pytest.mark.parametrize(
     ("uid", "gid", "groups", "admitted", "expected"),
@@ -217,7 +227,7 @@ async def test_who_is_not_admitted_is_denied_and_learns_nothing(tmp_path: Path) 
     ids=["another user", "not in the group", "its group", "one of its groups", "our own user"],
 )
 async def test_the_kernel_says_who_calls(
-    tmp_path: Path, uid: int, gid: int, groups: list[int], admitted: Admitted, expected: bytes
+    open_directory: Path, uid: int, gid: int, groups: list[int], admitted: Admitted, expected: bytes
 ) -> None:
     program = (
         "import os, socket, sys\n"
@@ -226,10 +236,8 @@ async def test_the_kernel_says_who_calls(
         f"s.sendall({LIST!r}); s.shutdown(socket.SHUT_WR)\n"
         "while part := s.recv(65536): sys.stdout.buffer.write(part)\n"
     )
-    async with served(tmp_path, admitted=admitted) as serving:
+    async with served(open_directory, admitted=admitted) as serving:
         serving.path.chmod(0o666)
-        for parent in (tmp_path, *list(tmp_path.parents)[:2]):
-            parent.chmod(0o755)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-c", program, str(serving.path), stdout=asyncio.subprocess.PIPE
         )
