@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import shutil
-import subprocess  # noqa: TID251  # a test may
+import subprocess  # a test may
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from daemon_process import INTERNAL, CallFailedError, DaemonProcess, event_stream, until
 from guest_images import MiniImages, mini_images
 

@@ -22,9 +22,14 @@ def _chain(system: "System", qube: "Qube", name: str) -> "Iterator[Qube]":
 
 
 def template_of(system: "System", qube: "Qube") -> "Qube | None":
-    """Return the qube that this one is based on, or None."""
+    """Return the qube that this one is based on, or None.
+
+    One of another class than it must be of is none. So no loop of templates, as a store edited by
+    hand may have, is ever walked: classes only go from disposables down to templates.
+    """
     name = qube.properties.get(PropertyName("template"))
-    return system.qubes.get(QubeName(name)) if isinstance(name, str) else None
+    found = system.qubes.get(QubeName(name)) if isinstance(name, str) else None
+    return found if found is not None and found.klass.name == qube.klass.template else None
 
 
 def templates(system: "System", qube: "Qube") -> "Iterator[Qube]":

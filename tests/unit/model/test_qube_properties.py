@@ -3,6 +3,7 @@
 import pytest
 
 from qubeward.errors import AdminError
+from qubeward.model import feature
 from qubeward.model.property import NoDefault, refuse_fixed
 from qubeward.model.qube_properties import QUBE
 from qubeward.model.system import System
@@ -384,3 +385,12 @@ def test_properties_survive_a_template_that_is_gone(klass) -> None:
     for prop in QUBE.values():
         if klass in prop.row.classes:
             prop.value(system, qube)
+
+
+@pytest.mark.parametrize(("name", "template"), [("work", "work"), ("work", "disp"), ("tpl", "tpl")])
+def test_a_template_of_the_wrong_class_in_a_store_edited_by_hand_is_none(name, template) -> None:
+    system = peopled()
+    qube = system.qube(name)
+    qube.properties[P("template")] = template
+    assert default(system, name, "memory") == 400
+    assert [q.name for q in feature.templates(system, qube)] == [name]
