@@ -1,6 +1,6 @@
 # Every target works as root and as a user with sudo. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak check bench lock clean distclean
+.PHONY: help setup setup-tests run test soak check bench lock clean distclean
 export VENV ?= .venv
 
 help: ## list the targets
@@ -9,16 +9,19 @@ help: ## list the targets
 setup: ## make .venv/ ready and install what this system lacks
 	@scripts/setup
 
+setup-tests:
+	@scripts/setup --tests
+
 run: setup ## start the daemon and do its main job before your eyes
 	@$(VENV)/bin/python scripts/demo.py $(ARGS)
 
-test: setup ## all the tests: ./check, then those that boot guests or are slow
+test: setup-tests ## all the tests: ./check, then those that boot guests or are slow
 	@scripts/test
 
-soak: setup ## the same with many more rounds of the randomised tests (hours)
+soak: setup-tests ## the same with many more rounds of the randomised tests (hours)
 	@QUBEWARD_ROUNDS=$${QUBEWARD_ROUNDS:-200} scripts/test
 
-check: setup ## linters, types, import contracts and the fast tests (under 90 s)
+check: setup-tests ## linters, types, import contracts and the fast tests (under 90 s)
 	@./check
 
 bench: setup ## measure the speed promises

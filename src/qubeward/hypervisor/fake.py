@@ -18,6 +18,8 @@ from .driver import (
 
 _STARTED_CPU_TIME_NS = 1_000_000_000
 _REMEMBERED_CALLS = 10_000
+#: Above any tty that a host has: nobody may mistake somebody's terminal for a console.
+_NO_TTY = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +124,7 @@ class FakeHypervisor:
     async def console(self, uuid: UUID) -> str:
         """Return a path that looks like a tty, and need not exist."""
         await self._enter("console", uuid)
-        return f"/dev/pts/{self._existing('console', uuid).info.id}"
+        return f"/dev/pts/{_NO_TTY + self._existing('console', uuid).info.id}"
 
     def inject(self, method: str, fault: Fault, uuid: UUID | None = None) -> None:
         """Make calls of `method` misbehave, about one domain or (None) about any."""

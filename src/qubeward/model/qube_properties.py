@@ -181,7 +181,7 @@ _ROWS: Final[Mapping[str, tuple[QubeDefault, QubeCheck]]] = {
         fixed("00:16:3e:5e:6c:00"),
         checks.pattern("mac", r"([0-9a-f]{2}:){5}[0-9a-f]{2}", "not a MAC address", lower=True),
     ),
-    "maxmem": (_maxmem, checks.maxmem),
+    "maxmem": (_from_template("maxmem", _maxmem), checks.maxmem),
     "memory": (_from_template("memory", fixed(400)), checks.above_zero("memory")),
     "name": (_identity("name"), checks.any_value),
     "provides_network": (fixed(False), checks.provides_network),

@@ -1,12 +1,27 @@
 """Replace a volume's content from outside: the old stays until the new is whole."""
 
-from ..errors import ForbiddenError, NotHaltedError, QubeNotFoundError, StorageError
+import logging
+import time
+from typing import Final
+
+from ..errors import (
+    ForbiddenError,
+    NotHaltedError,
+    QubeInUseError,
+    QubeNotFoundError,
+    StorageError,
+)
 from ..facts import VolumeImported, VolumeImporting
 from ..model.qube import Qube
 from ..model.volume import Volume
 from ..names import VolumeName
 from ..spec.volume import ImportResult, ImportTarget
 from .world import Import, World
+
+log = logging.getLogger(__name__)
+
+#: Seconds without a write after which an import counts as left by its importer.
+ABANDONED_S: Final = 600.0
 
 
 def _volume(qube: Qube, name: VolumeName) -> Volume:
@@ -35,9 +50,31 @@ async def begin(world: World, qube: Qube, name: VolumeName, size_bytes: int | No
             await driver.import_end(world.pools.spec(volume), success=False)
             await world.journal.close(entry)
             raise
-        world.imports[qube.uuid, name] = Import(entry, size)
+        world.imports[qube.uuid, name] = Import(entry, size, path)
         world.announce(VolumeImporting(qube.name, name, size))
         return ImportTarget(size, f"/{path.relative_to(world.root)}")
+
+
+async def drop_abandoned(world: World, qube: Qube) -> None:
+    """Drop the qube's imports whose importer went away without a word; its lane is held.
+
+    Raise `QubeInUseError` if one is being written still.
+    """
+    for (uuid, name), under_way in tuple(world.imports.items()):
+        if uuid != qube.uuid:
+            continue
+        try:
+            idle_s = time.time() - under_way.path.stat().st_mtime
+        except FileNotFoundError:
+            idle_s = ABANDONED_S
+        if idle_s < ABANDONED_S:
+            raise QubeInUseError(qube.name, f"its volume {name} is being imported")
+        log.warning("dropping the import of %s of %s: its importer is gone", name, qube.name)
+        del world.imports[uuid, name]
+        volume = _volume(qube, name)
+        await world.pools.driver(volume.pool).import_end(world.pools.spec(volume), success=False)
+        await world.journal.close(under_way.entry)
+        world.announce(VolumeImported(qube.name, name, success=False))
 
 
 async def end(world: World, qube: Qube, name: VolumeName, result: ImportResult) -> None:

@@ -14,7 +14,6 @@ from ..errors import (
     NotHaltedError,
     OutOfMemoryError,
     QubeError,
-    QubeInUseError,
     StartFailedError,
     StorageError,
 )
@@ -35,6 +34,7 @@ from ..model.qube import Qube
 from ..names import FeatureName, PropertyName
 from ..spec.vm_body import PowerState
 from ..storage.driver import BlockImage
+from .imports import drop_abandoned
 from .lanes import Hold
 from .observe import RUNTIME, note_figures, put_away, until_off
 from .steps import Plan, Step, run
@@ -127,8 +127,7 @@ class _Start:
         system, qube = self._world.system, self._qube
         if qube.klass.template is not None and feature.template_of(system, qube) is None:
             raise NoTemplateError(qube.name)
-        if any(uuid == qube.uuid for uuid, _ in self._world.imports):
-            raise QubeInUseError(qube.name, "one of its volumes is being imported")
+        await drop_abandoned(self._world, qube)
         others = (q for q in system.qubes.values() if q is not qube and not q.power.is_halted)
         used_mib = sum(other.power.memory_kib for other in others) // 1024
         if used_mib + self._number("memory") > system.host.memory_mib:

@@ -39,10 +39,11 @@ class Tasks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """An import under way: its entry in the journal, and the new size."""
+    """An import under way: its entry in the journal, the new size, and the file being filled."""
 
     entry: str
     size_bytes: int
+    path: Path
 
 
 @dataclass(slots=True)

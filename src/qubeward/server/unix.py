@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from ..errors import BusyError, PermissionDeniedError, ProtocolError
+from ..errors import AdminError, BusyError, PermissionDeniedError, ProtocolError
 from ..wire.reply import encode_failure
 from ..wire.request import RequestReader
 from .gate import Endpoint
@@ -143,8 +143,15 @@ class Connection(asyncio.Protocol):
         if self._closing or not self._touched:
             self.abort()
         elif not self.served:
-            self.served = True
-            self.answer(encode_failure(ProtocolError("request", "no end of it in time")))
+            self.refuse(ProtocolError("request", "no end of it in time"))
+
+    def refuse(self, error: AdminError) -> None:
+        """Answer a request that isn't whole, and won't be waited for."""
+        self.served = True
+        if self._touched:
+            self.answer(encode_failure(error))
+        else:
+            self.abort()
 
     @property
     def has_stream(self) -> bool:
@@ -229,8 +236,10 @@ class Listener:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
         for connection in tuple(self._connections):
-            if not connection.served or connection.has_stream:
+            if connection.has_stream:
                 connection.close_after(b"")
+            elif not connection.served:
+                connection.refuse(BusyError("it is stopping"))
 
 
 def bind(path: Path, group: int | None) -> socket.socket:

@@ -1,9 +1,11 @@
 """Imports from the host: the old content stays until the new is whole."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from qubeward.ops import imports
 from qubeward.ops.recover import recover
 from qubeward.server.gate import Endpoint
 from qubeward.wire.dialect import Dialect
@@ -76,6 +78,15 @@ async def test_a_qube_does_not_start_while_it_is_imported_to(made):
     assert (await made.refused(BEGIN, "tpl", "root", endpoint=INTERNAL)).wire_name == (
         "QubesVMNotHaltedError"
     )
+
+
+async def test_an_import_whose_importer_went_away_holds_no_start_up_for_ever(made):
+    path = await begin(made)
+    long_ago = path.stat().st_mtime - imports.ABANDONED_S
+    os.utime(path, (long_ago, long_ago))
+    await made.ok("admin.vm.Start", "tpl")
+    assert not path.exists()
+    assert not made.world.imports
 
 
 async def test_an_unknown_volume_is_denied(made):
