@@ -189,10 +189,16 @@ def test_the_netvm_of_a_template_is_none_whatever_the_default() -> None:
 
 def test_most_memory_follows_memory_up_to_half_the_host() -> None:
     system = peopled()
-    give(system, "work", "memory", 100)
-    assert default(system, "work", "maxmem") == 1000
-    give(system, "work", "memory", 10_000)
-    assert default(system, "work", "maxmem") == 8192
+    give(system, "alone", "memory", 100)
+    assert default(system, "alone", "maxmem") == 1000
+    give(system, "alone", "memory", 10_000)
+    assert default(system, "alone", "maxmem") == 8192
+
+
+def test_most_memory_is_the_templates_where_there_is_one() -> None:
+    system = peopled()
+    give(system, "tpl", "maxmem", 1234)
+    assert default(system, "work", "maxmem") == 1234
 
 
 def test_the_keyboard_is_that_of_the_guivm() -> None:
