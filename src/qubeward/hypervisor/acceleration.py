@@ -88,10 +88,26 @@ def hide_kvm(device: Path = KVM) -> str | None:
             f"{device} is unused but visible, and only root can hide it:"
             " if KVM is broken here, each start of a guest is slow"
         )
+    try:
+        _cover(device)
+    except OSError as error:
+        return (
+            f"{device} is unused but can't be hidden ({error}):"
+            " if KVM is broken here, each start of a guest is slow"
+        )
+    return None
+
+
+def _cover(device: Path) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     _check(libc.unshare(_CLONE_NEWNS), "unshare")
-    # a slave, not private: what is mounted on the host later must be seen here
-    _check(libc.mount(None, b"/", None, _MS_REC | _MS_SLAVE, None), "mount --make-rslave /")
+    # Slaves, not private: what is mounted on the host later must be seen here. In a chroot, the
+    # root is no mount point; then the mount that holds the device is enough.
+    for place in (Path("/"), *device.parents):
+        if libc.mount(None, bytes(place), None, _MS_REC | _MS_SLAVE, None) == 0:
+            break
+    else:
+        _check(-1, "mount --make-rslave")
     handle, cover = tempfile.mkstemp(prefix="qubeward-no-kvm-")
     try:
         os.fchmod(handle, 0)
@@ -99,7 +115,6 @@ def hide_kvm(device: Path = KVM) -> str | None:
     finally:
         os.close(handle)
         Path(cover).unlink()
-    return None
 
 
 def _why_not_kvm(account: Account | None, device: Path) -> str | None:
@@ -132,5 +147,4 @@ def _is_device(path: Path) -> bool:
 
 def _check(result: int, what: str) -> None:
     if result != 0:
-        why = os.strerror(ctypes.get_errno())
-        raise HypervisorError("hide /dev/kvm", f"{what}: {why}")
+        raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
