@@ -123,6 +123,8 @@ class LibvirtHypervisor:
             attempt.abandoned.set()  # the thread, if it is still at it, undoes its work
             if attempt.is_under_way:
                 await self.destroy(spec.uuid)
+            if spec.uuid in self._reported:  # libvirt is silent on the end of what never began
+                self._report(spec.uuid, None, "never started")
             raise
 
     async def unpause(self, uuid: UUID) -> None:
@@ -161,6 +163,8 @@ class LibvirtHypervisor:
         """Pass on what is news: libvirt says many things twice."""
         if self._reported.get(uuid) is state:
             return
+        if state is DomainState.HALTING and uuid not in self._reported:
+            return  # of a start that failed: nobody has heard of the domain
         if state is None:
             del self._reported[uuid]
             gone = self._gone.pop(uuid, None)
