@@ -1,6 +1,7 @@
 """Whatever bytes come in, and however they are cut, a connection gives one well-formed answer."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -50,7 +51,7 @@ async def converse(
     """Send chunks to a real connection, close our writing end, and return all that comes back."""
     ours, theirs = socket.socketpair()
     limits = limits or Limits()
-    listener = Listener(made.corridor, R4, limits, Admitted(0, None))
+    listener = Listener(made.corridor, R4, limits, Admitted(os.geteuid(), None))
     loop = asyncio.get_running_loop()
     await loop.connect_accepted_socket(lambda: Connection(listener), theirs)
     reader, writer = await asyncio.open_unix_connection(sock=ours)

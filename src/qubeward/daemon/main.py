@@ -29,7 +29,7 @@ from ..server.gate import Endpoint, Gate, OnlyAdmin
 from ..server.peers import administrators
 from ..server.serve import Corridor
 from ..server.streams import Streams
-from ..server.unix import Limits, Listener
+from ..server.unix import Limits, Listener, most_connections
 from ..store.load import fill, is_fresh
 from ..store.memory import MemoryBackend
 from ..store.sqlite import SqliteBackend, StoreUnusableError
@@ -50,7 +50,11 @@ SOCKETS = (
 )
 
 
-class AlreadyRunningError(Exception):
+class RootUnusableError(Exception):
+    """The daemon can't serve this root."""
+
+
+class AlreadyRunningError(RootUnusableError):
     """Another daemon serves this root."""
 
 
@@ -68,7 +72,7 @@ def run(root: Path, overrides: Sequence[str] = ()) -> int:
             hypervisor, agents = drivers.make(root, config)
             backend = _backend(root, config)
             asyncio.run(Daemon(root, config, hypervisor, agents, backend, driver).serve())
-    except (AlreadyRunningError, StoreUnusableError, AdminError, OSError) as error:
+    except (RootUnusableError, StoreUnusableError, AdminError, OSError) as error:
         logger.critical("%s", error)
         return 1
     return 0
@@ -77,8 +81,14 @@ def run(root: Path, overrides: Sequence[str] = ()) -> int:
 def _only_one(root: Path) -> IO[str]:
     """Hold the lock of the root until the process ends."""
     path = root / "run/qubeward/daemon.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = path.open("a+", encoding="ascii")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a+", encoding="ascii")
+    except PermissionError as error:
+        raise RootUnusableError(
+            f"{error.filename}: not allowed to write there: run the daemon as root, or give it a "
+            "directory of your own with --root DIR"
+        ) from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -196,7 +206,7 @@ class Daemon:
             header_bytes=config["server.header_bytes"],
             read_deadline_s=config["server.read_deadline_s"],
             write_deadline_s=config["server.write_deadline_s"],
-            connections=config["server.connections"],
+            connections=min(config["server.connections"], most_connections(len(SOCKETS))),
         )
         admitted = administrators(config["server.group"])
         listeners = []

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import select
 import socket
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from .streams import Stream, Streams
 #: sun_path, with its final zero (unix(7)).
 _PATH_LIMIT = 107
 _BACKLOG = 1024
+_MOST_FILES = 65536
+_FILES_KEPT_BACK = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,20 @@ class Limits:
     read_deadline_s: float = 30.0
     write_deadline_s: float = 60.0
     connections: int = 10_000
+
+
+def most_connections(sockets: int) -> int:
+    """Raise the limit of open files as far as it goes; return the connections a socket may have.
+
+    Some files are kept back, for the store, disks and guests.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or hard > _MOST_FILES:
+        hard = _MOST_FILES
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (hard, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    )
+    return max(1, (hard - _FILES_KEPT_BACK) // sockets)
 
 
 class Connection(asyncio.Protocol):

@@ -1,6 +1,7 @@
 """A real socket before a system in this process, for tests of what a connection may do."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -116,7 +117,7 @@ async def served(
             made = fresh
             await populate(made)
         listener = Listener(
-            made.corridor, endpoint, limits or Limits(), admitted or Admitted(0, None)
+            made.corridor, endpoint, limits or Limits(), admitted or Admitted(os.geteuid(), None)
         )
         path = directory / "sock"
         serving = Served(made, listener, path)

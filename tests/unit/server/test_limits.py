@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import socket
 import stat
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from qubeward.hypervisor.fake import Fault
 from qubeward.server.peers import Admitted
-from qubeward.server.unix import Limits, bind
+from qubeward.server.unix import Limits, bind, most_connections
 from qubeward.wire.reply import Failure, Ok
 from qubeward.wire.request import encode_request
 from unit.server.sockets import LIST, served
@@ -245,3 +246,9 @@ async def test_the_kernel_says_who_calls(
         assert process.returncode == 0
         assert output.startswith(expected)
         assert output.startswith(b"0\0") or output == expected
+
+
+def test_a_socket_never_has_more_connections_than_there_may_be_files() -> None:
+    most = most_connections(3)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert 0 < 3 * most < soft <= hard
