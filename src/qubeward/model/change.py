@@ -175,15 +175,8 @@ class Change:
         """Remove a qube that nothing refers to."""
         system = self.system
         self.tell(facts.QubeRemoving(qube.name))
-        before = dict(system.qubes)
         system.dismiss(qube)
-
-        def restore() -> None:
-            system.admit(qube)
-            system.qubes.clear()
-            system.qubes.update(before)
-
-        self.undo.append(restore)
+        self.undo.append(lambda: system.admit(qube))
         self.write("qube", (qube.uuid,), None)  # the store drops what belongs to it
         self.tell(facts.QubeRemoved(qube.name))
 

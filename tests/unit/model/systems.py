@@ -115,7 +115,7 @@ def state_of(system: System) -> dict[str, Any]:
                 list(qube.features.items()), sorted(qube.tags), qube.notes,
                 list(qube.volumes.items()),
             )
-            for qube in system.qubes.values()
+            for qube in system.in_order()  # the dict's own order is seen by nobody
         ],
         "uuids": sorted((str(uuid), qube.name) for uuid, qube in system.by_uuid.items()),
         "labels": list(system.labels.items()),
