@@ -21,7 +21,7 @@ from ..errors import (
 from ..names import QUBE
 from ..untrusted import NOTHING
 from .body import PRINTABLE, entry, lines
-from .classes import CREATABLE
+from .classes import APP_VM, CREATABLE, DISP_VM
 from .method import AnyMethod, Dest, Effect, Method, PerDialect, Scope, Since
 from .vm_body import CLASS, DRAFT_ROW, FIGURES, NEW_QUBE, R4_ROW, SHUTDOWN_OPTIONS, creator_arg
 
@@ -47,6 +47,7 @@ LIST = Method(
     since=Since.DRAFT,
     summary="List the qubes that the caller may see, dom0 first; to a qube, only that one.",
 )
+_DEFAULT_BASES = {APP_VM.name: "default_template", DISP_VM.name: "default_dispvm"}
 CREATE = {
     row.name: Method(
         name=f"admin.vm.Create.{row.name}",
@@ -57,8 +58,8 @@ CREATE = {
         effect=Effect.WRITE,
         scope=Scope.GLOBAL,
         since=Since.R4 if row.name == "RemoteVM" else Since.DRAFT,
-        summary=f"Create a {row.name}."
-        + (" Without argument: from the default template." if row.template else ""),
+        summary=f"Create a qube of class {row.name}."
+        + (f" Without argument: from {_DEFAULT_BASES[row.name]}." if row.template else ""),
         errors=(
             QubeExistsError,
             QubeNotFoundError,
