@@ -15,7 +15,7 @@ from ..errors import (
 )
 from ..hooks import Asked, Guard, Hooks
 from ..model.qube import Qube
-from ..names import ADMIN, ADMIN_UUID, QUBE_REF, QubeRef, QubeUuid
+from ..names import ADMIN, ADMIN_UUID, QUBE_REF, QubeName, QubeRef, QubeUuid
 from ..ops.world import World
 from ..spec import AnyMethod
 from ..spec.method import ByArgument, Dest, PerDialect
@@ -54,12 +54,14 @@ class Endpoint:
 
     `judged`: who writes to this endpoint has all authority over it, and names the source on whose
     behalf it calls (the administrator's sockets). Lists and events are filtered for that source.
-    `internal`: calls of the host's own programs come here, and no others.
+    `internal`: calls of the host's own programs come here, and no others. `source`: the one qube
+    that this endpoint was made for; whoever the bytes name, the call is that qube's.
     """
 
     dialect: Dialect
     judged: bool
     internal: bool = False
+    source: QubeName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +114,9 @@ class Gate:
     def admit(self, request: Request, endpoint: Endpoint) -> tuple[Admission, Call[Any, Any]]:
         """Return the call with all that answers it, or raise the `AdminError` that refuses it."""
         system = self._world.system
-        source_ref = request.source.parse(QUBE_REF)
+        named = request.source.parse(QUBE_REF)
         dest_ref = request.dest.parse(QUBE_REF)
-        source = system.find(source_ref)
+        source = system.find(named if endpoint.source is None else endpoint.source)
         is_admin = source.name == ADMIN
         dest = system.find(dest_ref) if is_admin else None
         admission = self._by_dialect[endpoint.dialect].get(request.method)

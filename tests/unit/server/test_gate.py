@@ -6,9 +6,10 @@ import pytest
 
 from qubeward.errors import ForbiddenError
 from qubeward.model.qube import Qube
-from qubeward.names import ADMIN_UUID, QubeRef
-from qubeward.server.gate import Gate, OnlyAdmin
+from qubeward.names import ADMIN_UUID, QubeName, QubeRef
+from qubeward.server.gate import Endpoint, Gate, OnlyAdmin
 from qubeward.spec import AnyMethod
+from qubeward.wire.dialect import Dialect
 from world import DRAFT, R4, R4_UNJUDGED, made_world, populate
 
 
@@ -98,6 +99,22 @@ async def test_dom0_is_not_judged_and_neither_is_who_comes_by_the_administrators
         await made.ok("admin.vm.tag.Get", "work", "x", endpoint=R4_UNJUDGED)
         await made.ok("admin.vm.tag.Get", "work", "x", source="work", endpoint=R4)
         assert not policy.questions
+
+
+async def test_an_endpoint_made_for_a_qube_speaks_for_that_qube_whoever_the_bytes_name() -> None:
+    channel = Endpoint(Dialect.R4, judged=False, source=QubeName("work"))
+    policy = Asked()
+    async with made_world(policy=policy) as made:
+        await populate(made)
+        for claimed in ("dom0", "work", "net"):
+            await made.ok(
+                "admin.vm.tag.Set", "net", f"by-{claimed}", source=claimed, endpoint=channel
+            )
+        assert {source for source, *_ in policy.questions} == {"work"}
+        forged = await made.refused(
+            "admin.vm.tag.Remove", "net", "created-by-dom0", source="dom0", endpoint=channel
+        )
+        assert forged.wire_name == "PermissionDenied"
 
 
 @pytest.mark.parametrize(
