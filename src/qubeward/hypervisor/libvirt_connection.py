@@ -104,6 +104,8 @@ class Connection:
         self._callback: int | None = None
         self._reaper = Reaper()
         self._created_here: set[UUID] = set()
+        #: Ttys by the domain's uuid and number: newer libvirts don't describe a hung guest.
+        self._consoles: dict[tuple[UUID, int], str] = {}
 
     def open(self, on_event: OnEvent) -> HostInfo:
         """Connect; `on_event` is called in libvirt's thread from now on."""
@@ -170,6 +172,7 @@ class Connection:
                 self.destroy(spec.uuid)
                 raise HypervisorError(what, "given up")
             rows = self._connected.domainListGetStats([domain], _FIGURES, _NOWAIT)
+            self._note_console(spec.uuid, domain)
         if not rows:
             raise HypervisorError(what, "it ended at once")
         return _info(*rows[0])
@@ -224,11 +227,21 @@ class Connection:
     def console(self, uuid: UUID) -> str:
         """Return the pty of the domain's first serial port."""
         with _as_hypervisor_error(f"console {uuid}"):
-            document = etree.fromstring(self._existing("console", uuid).XMLDesc().encode())
-        path = document.find("devices/serial[@type='pty']/source")
-        if path is None:
+            domain = self._existing("console", uuid)
+            key = (uuid, domain.ID())
+            if key not in self._consoles:
+                self._note_console(uuid, domain)
+        if key not in self._consoles:
             raise HypervisorError(f"console {uuid}", "the domain has none")
-        return str(path.attrib["path"])
+        return self._consoles[key]
+
+    def _note_console(self, uuid: UUID, domain: Any) -> None:
+        document = etree.fromstring(domain.XMLDesc().encode())
+        path = document.find("devices/serial[@type='pty']/source")
+        for old in [key for key in self._consoles if key[0] == uuid]:
+            del self._consoles[old]
+        if path is not None:
+            self._consoles[uuid, domain.ID()] = str(path.attrib["path"])
 
     def _xml(self, what: str, spec: DomainSpec) -> str:
         accel, machine = self._settings.accel, self._settings.machine
