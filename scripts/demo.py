@@ -117,11 +117,15 @@ class Demo:
         """Tell whether the guest has said that it is up."""
         return any(f"qube {qube} is up" in line for line in self.console(qube))
 
-    def stop(self) -> None:
-        """End the daemon and its guests, whatever happened."""
+    def stop_events(self) -> None:
+        """End the stream of events."""
         if self.events is not None:
             self.events.terminate()
             self.events.wait()
+
+    def stop(self) -> None:
+        """End the daemon and its guests, whatever happened."""
+        self.stop_events()
         if self.daemon is None or self.daemon.poll() is not None:
             return
         for qube in QUBES:
@@ -222,7 +226,9 @@ def main() -> int:
     except BaseException:
         demo.stop()
         raise
-    if not keep:
+    if keep:
+        demo.stop_events()
+    else:
         demo.stop()
     demo.times.append(("all", time.monotonic() - begin))
     summarise(demo, kept=keep)
