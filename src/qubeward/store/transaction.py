@@ -74,12 +74,16 @@ class Ledger:
 
     def _on_stored(self, sequence: int) -> None:
         self._broken = None
+        landed: list[Commit] = []
         while self._pending and self._pending[0].sequence <= sequence:
-            commit = self._pending.popleft()
-            self.stored = commit.sequence
-            for fact in commit.facts:
-                self._bus.publish(commit.sequence, fact)
-        self._wake(None)
+            landed.append(self._pending.popleft())
+            self.stored = landed[-1].sequence
+        try:
+            for commit in landed:
+                for fact in commit.facts:
+                    self._bus.publish(commit.sequence, fact)
+        finally:  # a listener's bug is no reason to leave a caller without its answer
+            self._wake(None)
 
     def _on_failed(self, why: str) -> None:
         self._broken = why

@@ -6,10 +6,10 @@ import pytest
 
 from qubeward.bus import Bus
 from qubeward.errors import StoreError
-from qubeward.facts import Fact, TagAdded
+from qubeward.facts import Fact, QubeHalted, TagAdded
 from qubeward.model.change import Commit
-from qubeward.model.system import System
-from qubeward.names import TagName
+from qubeward.model.system import Host, System
+from qubeward.names import QubeName, TagName
 from qubeward.store.memory import MemoryBackend
 from qubeward.store.transaction import Ledger
 from unit.model.systems import empty_system, state_of
@@ -157,3 +157,30 @@ async def test_the_memory_store_fails_as_a_disk_does() -> None:
     assert woken[-1] is None
     assert backend.load() == {}
     backend.close()
+
+
+async def test_a_listener_that_breaks_leaves_no_caller_without_its_answer() -> None:
+    class LaterBackend(MemoryBackend):
+        """Reports from the event loop, as the one on disk does."""
+
+        def submit(self, commit: Commit) -> None:
+            if commit.sequence == 2:  # both land together
+                loop.call_soon(self._stored, commit.sequence)
+
+    system, bus = System(Host(1024, 1)), Bus()
+    ledger = Ledger(system, LaterBackend(), bus)
+
+    def breaks(_sequence: int, _fact: object) -> None:
+        raise ValueError("a bug")
+
+    loop, broken, answers = asyncio.get_running_loop(), [], []
+    loop.set_exception_handler(lambda _loop, context: broken.append(context["exception"]))
+    bus.subscribe(breaks)
+    for number in range(2):
+        with system.change() as change:
+            change.tell(QubeHalted(QubeName(f"q{number}")))
+        ledger.when_stored(system.sequence, answers.append)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert answers == [None, None]
+    assert broken
