@@ -1,6 +1,7 @@
 """Hypervisors for the tests: the fake, and libvirt's embedded driver with real guests."""
 
 import asyncio
+import functools
 import hashlib
 import os
 import shutil
@@ -16,8 +17,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from guest_images import MiniImages
 from qubeward.hypervisor.acceleration import hide_kvm
 from qubeward.hypervisor.driver import (
+    DirectKernel,
     Disk,
     DomainChange,
     DomainSpec,
@@ -26,6 +29,7 @@ from qubeward.hypervisor.driver import (
     Hypervisor,
 )
 from qubeward.hypervisor.fake import FakeHypervisor
+from qubeward.hypervisor.keys import KeyFiles
 from qubeward.hypervisor.libvirt import (
     DEFAULT_ACCOUNT,
     LibvirtHypervisor,
@@ -86,6 +90,14 @@ class World:
         await self.until(spec.uuid, DomainState.RUNNING)
         return spec.uuid
 
+    async def size_bytes(self, uuid: UUID, disk: Disk) -> int | None:
+        """Return how large the guest sees the disk; None if the fake was never told."""
+        if isinstance(self.hypervisor, FakeHypervisor):
+            return self.hypervisor.sizes_bytes(uuid).get(disk.serial)
+        assert isinstance(self.hypervisor, LibvirtHypervisor)
+        domain = self.hypervisor._connection._find(uuid)
+        return int(domain.blockInfo(disk.path)[0])
+
     async def run_and_power_off(self, spec: DomainSpec) -> None:
         """Run a guest that powers itself off."""
         if isinstance(self.hypervisor, FakeHypervisor):
@@ -98,6 +110,92 @@ class World:
         disks = (Disk(serial="root", path=str(path)),)
         await self.hypervisor.create(self.spec(spec.name, uuid=spec.uuid, disks=disks))
         await self.hypervisor.unpause(spec.uuid)
+
+
+@dataclass(frozen=True)
+class MiniGuest:
+    """A mini guest, and its console in the test's hands."""
+
+    world: World
+    spec: DomainSpec
+
+    @property
+    def log(self) -> Path:
+        return Path(str(self.spec.console_log))
+
+    async def boot(self) -> None:
+        """Start it, and return once its shell waits for a line."""
+        await self.world.hypervisor.create(self.spec)
+        await self.world.hypervisor.unpause(self.spec.uuid)
+        await self.until_shown(f"qube {self.spec.name} is up")
+        await self.until_shown(f"root@{self.spec.name}:")
+
+    async def until_shown(self, text: str, after: int = 0, timeout_s: float = 60) -> str:
+        """Wait until the console has shown the text, and return what came before it."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                shown, found, _ = self.log.read_text(errors="replace")[after:].partition(text)
+                if found:
+                    return shown
+                await asyncio.sleep(0.1)  # a file tells nobody that it grew
+
+    async def type(self, line: str) -> None:
+        """Type a line at the root shell, and leave the console once it was taken."""
+        await self._at_console(line, "")
+
+    async def run(self, line: str) -> str:
+        """Type a command at the root shell and return what it printed."""
+        # The quotes keep what is typed, and echoed, from looking like what is printed.
+        shown = await self._at_console(f"echo =be''gin=; {line}; echo =e''nd=", "=end=\n")
+        return shown.partition("=begin=\n")[2].strip()
+
+    async def _at_console(self, line: str, until: str) -> str:
+        after = len(self.log.read_text(errors="replace"))
+        tty = await self.world.hypervisor.console(self.spec.uuid)
+        fd = os.open(tty, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        loop = asyncio.get_running_loop()
+        # QEMU looks once a second whether anybody has the tty open, and waits for who doesn't read
+        loop.add_reader(fd, os.read, fd, 65536)
+        try:
+            os.write(fd, f"{line}\n".encode())
+            if until:
+                return await self.until_shown(until, after)
+            await asyncio.sleep(1.5)
+            return ""
+        finally:
+            loop.remove_reader(fd)
+            os.close(fd)
+
+
+def mini_guest(world: World, images: MiniImages, name: str, *disks: Disk) -> MiniGuest:
+    """Return a mini guest with these disks between its root and its kernel's modules."""
+    for file in (images.vmlinuz, images.initramfs, images.modules, images.root):
+        shutil.copy(file, world.folder / file.name)
+    spec = world.spec(
+        name,
+        memory_mib=96,
+        max_memory_mib=128,
+        disks=(
+            Disk(serial="root", path=str(world.folder / images.root.name)),
+            *disks,
+            Disk(serial="kernel", path=str(world.folder / images.modules.name), read_only=True),
+        ),
+        kernel=DirectKernel(
+            vmlinuz=str(world.folder / images.vmlinuz.name),
+            initramfs=str(world.folder / images.initramfs.name),
+            options=f"console=ttyS0 quiet qubeward.name={name}",
+        ),
+        console_log=str(world.folder / f"{name}-{uuid4()}.log"),
+    )
+    return MiniGuest(world, spec)
+
+
+def sparse(path: Path, size_bytes: int) -> Path:
+    """Make an empty image; one of that name is gone."""
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    os.truncate(path, size_bytes)
+    return path
 
 
 class SharedConnection:
@@ -168,6 +266,16 @@ def make_accounts() -> None:
             subprocess.run(argv, capture_output=True, check=False)
 
 
+def key_files(root: Path) -> KeyFiles:
+    return KeyFiles(embed_root(root, is_root=os.geteuid() == 0), find_account(DEFAULT_ACCOUNT))
+
+
+def listed_keys(root: Path) -> list[Path]:
+    """The files with keys that are there now."""
+    places = key_files(root)._places
+    return [file for place in places if place.exists() for file in place.iterdir()]
+
+
 def reachable_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="qubeward-tests-"))
     folder.chmod(0o711)
@@ -175,6 +283,9 @@ def reachable_folder() -> Path:
 
 
 def remove(folder: Path) -> None:
+    keys = key_files(folder)
+    keys.sweep()
+    keys.close()
     shutil.rmtree(folder)
     shutil.rmtree(embed_root(folder, is_root=os.geteuid() == 0), ignore_errors=True)
 
@@ -184,13 +295,20 @@ def embed_host() -> Iterator[EmbedHost]:
     """A system's root that QEMU can reach, on a host whose KVM is out of sight."""
     if shutil.which("qemu-system-x86_64") is None:
         pytest.skip("no qemu-system-x86_64")
+    host = _host_of_this_process()
+    yield host
+    if host.folder.exists():  # several folders' tests have the fixture
+        host.shared.connection.close()
+        remove(host.folder)
+
+
+@functools.cache
+def _host_of_this_process() -> EmbedHost:
+    """Make the only one: libvirt's embedded driver serves one directory in a process's life."""
     make_accounts()
     hide_kvm()
     folder = reachable_folder()
-    shared = SharedConnection(embed_libvirt(folder)._connection)
-    yield EmbedHost(folder, shared)
-    shared.connection.close()
-    remove(folder)
+    return EmbedHost(folder, SharedConnection(embed_libvirt(folder)._connection))
 
 
 @asynccontextmanager

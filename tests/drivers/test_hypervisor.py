@@ -5,11 +5,18 @@ from uuid import uuid4
 
 import pytest
 
-from drivers.hypervisors import World
+from drivers.hypervisors import World, sparse
 from qubeward.errors import HypervisorError
 from qubeward.hypervisor.driver import Disk, DomainState
+from qubeward.hypervisor.fake import FakeHypervisor
+from qubeward.storage.luks import make_luks
 
+MIB = 1 << 20
 PAUSED, RUNNING = DomainState.PAUSED, DomainState.RUNNING
+
+
+def is_fake(world: World) -> bool:
+    return isinstance(world.hypervisor, FakeHypervisor)
 
 
 async def test_a_created_domain_is_paused_and_listed(world: World) -> None:
@@ -107,6 +114,43 @@ async def test_calls_about_no_domain_fail(world: World, call: str) -> None:
         await getattr(world.hypervisor, call)(uuid4())
 
 
+async def test_a_disk_can_grow_and_never_shrink(world: World) -> None:
+    image = sparse(world.folder / "private.img", MIB)
+    disk = Disk(serial="private", path=str(image))
+    uuid = await world.running(disks=(disk,))
+    for size_bytes in (3 * MIB, 4 * MIB, 4 * MIB):
+        await world.hypervisor.resize_disk(uuid, "private", size_bytes)
+        assert await world.size_bytes(uuid, disk) == size_bytes
+    with pytest.raises(HypervisorError, match=f"it has {4 * MIB} bytes, never less"):
+        await world.hypervisor.resize_disk(uuid, "private", 4 * MIB - 512)
+    assert await world.size_bytes(uuid, disk) == 4 * MIB
+    assert image.stat().st_size == (MIB if is_fake(world) else 4 * MIB)
+
+
+async def test_a_disk_of_a_paused_domain_can_grow(world: World) -> None:
+    disk = Disk(serial="private", path=str(sparse(world.folder / "private.img", MIB)))
+    spec = world.spec(disks=(disk,))
+    await world.hypervisor.create(spec)
+    await world.hypervisor.resize_disk(spec.uuid, "private", 2 * MIB)
+    assert await world.size_bytes(spec.uuid, disk) == 2 * MIB
+    assert world.states(spec.uuid)[-1:] in ([], [PAUSED])
+
+
+async def test_a_disk_that_is_not_there_or_encrypted_cant_grow(world: World) -> None:
+    image = world.folder / "volatile.img"
+    image.unlink(missing_ok=True)
+    disk = Disk(serial="volatile", path=str(image), format="luks", key=make_luks(image, MIB))
+    uuid = await world.running(disks=(disk,))
+    with pytest.raises(HypervisorError, match="no such disk"):
+        await world.hypervisor.resize_disk(uuid, "private", 2 * MIB)
+    with pytest.raises(
+        HypervisorError, match="it is encrypted: it grows at the domain's next start"
+    ):
+        await world.hypervisor.resize_disk(uuid, "volatile", 2 * MIB)
+    with pytest.raises(HypervisorError, match="no such domain"):
+        await world.hypervisor.resize_disk(uuid4(), "volatile", 2 * MIB)
+
+
 async def test_the_console_is_a_terminal_of_the_host(world: World) -> None:
     uuid = await world.running()
     assert (await world.hypervisor.console(uuid)).startswith("/dev/pts/")
@@ -140,7 +184,7 @@ async def test_domains_are_created_side_by_side(world: World) -> None:
 
 
 async def test_a_disk_that_is_not_there_is_an_error_that_leaves_nothing(world: World) -> None:
-    if type(world.hypervisor).__name__ == "FakeHypervisor":
+    if is_fake(world):
         pytest.skip("the fake looks at no files")
     spec = world.spec(disks=(Disk(serial="root", path=str(world.folder / "missing.img")),))
     with pytest.raises(HypervisorError, match=r"missing\.img"):

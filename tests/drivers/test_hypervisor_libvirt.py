@@ -3,28 +3,39 @@
 import asyncio
 import os
 import signal
+import subprocess  # a test may
 import sys
 import textwrap
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from jinja2 import DictLoader
 
 from drivers.hypervisors import (
     EmbedHost,
     World,
+    key_files,
+    listed_keys,
     make_accounts,
     reachable_folder,
     remove,
+    sparse,
 )
 from qubeward.errors import HypervisorError
 from qubeward.host.process import run_in_thread
+from qubeward.hypervisor import domain
 from qubeward.hypervisor.driver import Disk, DomainState
 from qubeward.hypervisor.embed import embed_root, find_account
+from qubeward.hypervisor.fake import FakeHypervisor
+from qubeward.hypervisor.libvirt_words import libvirt
+from qubeward.storage.luks import make_luks
 
+MIB = 1 << 20
 PAUSED, RUNNING = DomainState.PAUSED, DomainState.RUNNING
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="accounts are root's business")
 
@@ -71,6 +82,7 @@ async def test_a_killed_guest_is_reported_within_a_second(libvirt_world: World) 
     await libvirt_world.until(uuid, None, timeout_s=1)
 
 
+@pytest.mark.slow
 async def test_a_hung_guest_delays_no_other_and_can_be_destroyed(libvirt_world: World) -> None:
     hypervisor = libvirt_world.hypervisor
     hung = await libvirt_world.running("hung")
@@ -112,6 +124,26 @@ async def test_a_start_that_is_given_up_leaves_nothing(libvirt_world: World) -> 
     assert libvirt_world.states(spec.uuid)[-1:] in ([], [None])
 
 
+async def test_a_reason_that_libvirt_forgot_is_asked_for_again(
+    embed_host: EmbedHost, libvirt_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = embed_host.shared.connection
+    real, calls = connection._libvirt, []
+
+    class Forgetful:
+        def lookupByUUIDString(self, uuid: str) -> object:  # noqa: N802  # libvirt's
+            calls.append(uuid)
+            if len(calls) % 2:
+                raise libvirt.libvirtError("no reason")
+            return real.lookupByUUIDString(uuid)
+
+    uuid = await libvirt_world.running()
+    monkeypatch.setattr(connection, "_libvirt", Forgetful())
+    assert connection._find(uuid).name() == "work"
+    assert connection._find(uuid4()) is None
+    assert len(calls) == 4
+
+
 async def test_the_console_log_is_written_and_kept(libvirt_world: World) -> None:
     log = libvirt_world.folder / "console.log"
     log.write_text("before\n")
@@ -142,6 +174,122 @@ async def test_disks_are_the_accounts_and_shared_files_only_readable(
     for path in (base, modules):
         found = path.stat()
         assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (0, account.gid, 0o640)
+
+
+@pytest.fixture
+def small_tmpfs(embed_host: EmbedHost) -> Iterator[Path]:
+    at = embed_host.folder / "small"
+    at.mkdir()
+    argv = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0711", "none", str(at)]
+    subprocess.run(argv, check=True)
+    yield at
+    subprocess.run(["umount", "--lazy", str(at)], check=True)
+    at.rmdir()
+
+
+@pytest.fixture
+def loop_device(embed_host: EmbedHost) -> Iterator[Path]:
+    image = sparse(embed_host.folder / "device.img", 4 * MIB)
+    argv = ["losetup", "--find", "--show", str(image)]
+    made = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        pytest.skip(f"no loop device: {made.stderr}")
+    yield Path(made.stdout.strip())
+    subprocess.run(["losetup", "--detach", made.stdout.strip()], check=True)
+
+
+# xor ax,ax; mov ds,ax; mov sp,7c00h; mov ss,ax; L: mov ax,4300h; mov dl,80h; mov si,7c20h; int 13h
+# jc X; add dword [7c28h],64; jmp L; X: hlt; jmp X; a packet for int 13h, function 43h, from sector 64
+_FILL_DISK = (
+    b"\x31\xc0\x8e\xd8\xbc\x00\x7c\x8e\xd0\xb8\x00\x43\xb2\x80\xbe\x20\x7c\xcd\x13"
+    b"\x72\x08\x66\x83\x06\x28\x7c\x40\xeb\xec\xf4\xeb\xfd\x10\x00\x40\x00\x00\x7c\0\0\x40"
+)
+
+
+@pytest.mark.slow
+@needs_root
+async def test_a_full_host_pauses_the_guest_that_wants_to_write(
+    small_tmpfs: Path, libvirt_world: World
+) -> None:
+    image = sparse(small_tmpfs / "root.img", 64 * MIB)
+    with image.open("r+b") as file:
+        file.write(_FILL_DISK.ljust(510, b"\0") + b"\x55\xaa")
+    uuid = await libvirt_world.running(disks=(Disk(serial="root", path=str(image)),))
+    for times in (1, 2):
+        async with asyncio.timeout(20):
+            # not `until`, which may see an earlier pause
+            while libvirt_world.states(uuid) != [PAUSED, *[RUNNING, PAUSED] * times]:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert libvirt_world.changes[-1].reason == "I/O error"
+        assert image.stat().st_blocks * 512 == times * MIB
+        argv = ["mount", "-o", f"remount,size={times + 1}m", str(small_tmpfs)]
+        await run_in_thread(argv, timeout_s=10)
+        await libvirt_world.hypervisor.unpause(uuid)
+    await libvirt_world.hypervisor.destroy(uuid)
+
+
+@needs_root
+async def test_a_block_device_that_was_made_larger_is_seen_to_be(
+    loop_device: Path, libvirt_world: World
+) -> None:
+    disk = Disk(serial="private", path=str(loop_device))
+    uuid = await libvirt_world.running(disks=(disk,))
+    with pytest.raises(HypervisorError):
+        await libvirt_world.hypervisor.resize_disk(uuid, "private", 8 * MIB)
+    os.truncate(libvirt_world.folder / "device.img", 8 * MIB)
+    await run_in_thread(["losetup", "--set-capacity", str(loop_device)], timeout_s=10)
+    await libvirt_world.hypervisor.resize_disk(uuid, "private", 8 * MIB)
+    assert await libvirt_world.size_bytes(uuid, disk) == 8 * MIB
+    await libvirt_world.hypervisor.destroy(uuid)
+
+
+def encrypted(folder: Path) -> Disk:
+    image = folder / "volatile.img"
+    image.unlink(missing_ok=True)
+    return Disk(serial="volatile", path=str(image), format="luks", key=make_luks(image, MIB))
+
+
+def cmdline(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+async def test_an_encrypted_disk_is_opened_and_its_key_is_gone(libvirt_world: World) -> None:
+    disk = encrypted(libvirt_world.folder)
+    uuid = await libvirt_world.running(disks=(disk,))
+    assert listed_keys(libvirt_world.folder) == []
+    assert b"-sandbox\0on," in cmdline(qemu_pid(uuid))
+    account = find_account("qubeward-qemu")  # None, if we aren't root
+    owner = os.geteuid() if account is None else account.uid
+    assert (libvirt_world.folder / "volatile.img").stat().st_uid == owner
+
+
+async def test_a_wrong_key_fails_the_start_and_leaves_nothing(libvirt_world: World) -> None:
+    disk = encrypted(libvirt_world.folder)
+    wrong = "0" * 64
+    spec = libvirt_world.spec(disks=(replace(disk, key=wrong),))
+    with pytest.raises(HypervisorError, match="Invalid password") as failed:
+        await libvirt_world.hypervisor.create(spec)
+    assert wrong not in str(failed.value) + repr(failed.value)
+    assert listed_keys(libvirt_world.folder) == []
+    assert list(await libvirt_world.hypervisor.domains()) == []
+
+
+@pytest.mark.slow
+async def test_a_template_of_ones_own_adds_devices_beside_encrypted_disks(
+    embed_host: EmbedHost, libvirt_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = (Path(domain.__file__).parent / "templates" / domain.TEMPLATE).read_text()
+    mine = "<input type='keyboard' bus='virtio'/>" * domain.SPARE_PORTS
+    templates = {domain.TEMPLATE: source.replace("</devices>", f"{mine}</devices>")}
+    connection = embed_host.shared.connection
+    monkeypatch.setattr(connection, "_templates", domain.environment(DictLoader(templates)))
+    for machine in ("q35", "pc"):
+        settings = replace(connection._settings, machine=machine)
+        monkeypatch.setattr(connection, "_settings", settings)
+        disks = (Disk(serial="root", path=str(sparse(libvirt_world.folder / "root.img", MIB))),)
+        disks += (encrypted(libvirt_world.folder),)
+        uuid = await libvirt_world.running(machine, disks=disks)
+        await libvirt_world.hypervisor.destroy(uuid)
 
 
 DAEMON = textwrap.dedent("""
@@ -215,8 +363,29 @@ async def test_a_daemon_that_was_killed_finds_its_guests_again() -> None:
 
 
 async def test_a_second_daemon_is_told_that_there_is_one(libvirt_world: World) -> None:
-    async with daemon(libvirt_world.folder, uuid4()) as second:
-        assert "another process serves this system" in await says(second)
+    folder = libvirt_world.folder
+    with key_files(folder).written(libvirt_world.spec(disks=(encrypted(folder),))):
+        async with daemon(folder, uuid4()) as second:
+            assert "another process serves this system" in await says(second)
+        assert len(listed_keys(folder)) == 1  # the first may be starting a guest
+
+
+@pytest.mark.slow
+async def test_keys_that_a_killed_daemon_left_are_gone_after_the_next_start() -> None:
+    make_accounts()
+    folder, uuid = reachable_folder(), uuid4()
+    killed = key_files(folder).written(
+        World(FakeHypervisor(), folder).spec(disks=(encrypted(folder),))
+    )
+    killed.__enter__()
+    assert len(listed_keys(folder)) == 1
+    try:
+        async with daemon(folder, uuid) as first:
+            assert await says(first) == "running"
+            assert listed_keys(folder) == []
+            os.kill(qemu_pid(uuid), signal.SIGKILL)
+    finally:
+        remove(folder)
 
 
 async def test_an_opened_driver_lists_what_runs_already(

@@ -97,7 +97,11 @@ def replace_file(path: Path, content: bytes, *, mode: int = FILE_MODE) -> None:
         while left:
             left = left[os.write(fd, left) :]
         os.fchmod(fd, mode)
-    switch_file(new, path)
+    try:
+        switch_file(new, path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
 
 
 def remove_file(path: Path) -> bool:
@@ -241,19 +245,26 @@ def allocated_bytes(path: Path) -> int:
 
 
 def filesystem_bytes(path: Path) -> tuple[int, int]:
-    """Return the size of the file system that holds `path`, and how much of it is taken."""
+    """Return the size of the file system that holds `path`, and how much of it is taken.
+
+    What is kept back for root counts as not there: guests don't get it.
+    """
     stat = os.statvfs(path)
-    return stat.f_blocks * stat.f_frsize, (stat.f_blocks - stat.f_bfree) * stat.f_frsize
+    used = stat.f_blocks - stat.f_bfree
+    return (used + stat.f_bavail) * stat.f_frsize, used * stat.f_frsize
 
 
 def remove_empty_directory(path: Path) -> None:
-    """Remove the directory, durably, if nothing is in it. No error if it isn't there."""
+    """Remove the directory, durably, if nothing is in it. No error if it isn't there.
+
+    Where a file system is mounted it stays.
+    """
     try:
         path.rmdir()
     except FileNotFoundError:
         return
     except OSError as error:
-        if error.errno == errno.ENOTEMPTY:
+        if error.errno in (errno.ENOTEMPTY, errno.EBUSY):
             return
         raise
     sync_directory(path.parent)

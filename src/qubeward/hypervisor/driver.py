@@ -8,7 +8,7 @@ delay no other domain.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 
@@ -25,12 +25,18 @@ class DomainState(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """One disk of a domain. `serial` is the volume's name: guests find their disks by it."""
+    """One disk of a domain. `serial` is the volume's name: guests find their disks by it.
+
+    No two of a domain have the same. A disk's place among them is its place in the guest (vda, vdb
+    …). `format` is `raw`, `qcow2`, or `luks` with its `key`, the passphrase, which only `create`
+    uses. While the host has no room for what a guest writes, the guest is paused: no errors.
+    """
 
     serial: str
     path: str
     format: str = "raw"
     read_only: bool = False
+    key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +77,16 @@ class DomainInfo:
     cpu_time_ns: int
 
 
+IO_ERROR: Final = "I/O error"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainChange:
-    """Something happened to a domain, whoever asked for it. `state` None: it is gone."""
+    """Something happened to a domain, whoever asked for it. `state` None: it is gone.
+
+    `reason` is for the log. It is `IO_ERROR` for a domain that was paused because the host had no
+    room for what it wrote; unpaused, it writes that again.
+    """
 
     uuid: UUID
     state: DomainState | None
@@ -132,6 +145,14 @@ class Hypervisor(Protocol):
 
     async def domains(self) -> Sequence[DomainInfo]:
         """List the domains that exist now, with figures. A hung domain delays nothing."""
+
+    async def resize_disk(self, uuid: UUID, serial: str, size_bytes: int) -> None:
+        """Let the guest see a new size of the disk with this serial, and grow its image's file.
+
+        An image that is a block device was made larger before. Never shrinks. Raises
+        `HypervisorError` for a smaller size, an unknown domain or disk, and an encrypted disk,
+        which is larger only when it is made anew.
+        """
 
     async def console(self, uuid: UUID) -> str:
         """Return the path of the domain's console, a tty of the host."""

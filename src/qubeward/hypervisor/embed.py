@@ -5,6 +5,7 @@ import hashlib
 import os
 import pwd
 import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def embed_root(root: Path, *, is_root: bool) -> Path:
     runtime = Path(f"/run/user/{os.getuid()}")
     if runtime.is_dir():
         return runtime / "qubeward" / digest
-    return Path(f"/tmp/qubeward-{os.getuid()}") / digest  # noqa: S108  # `_own_directory` checks it
+    return Path(f"/tmp/qubeward-{os.getuid()}") / digest  # noqa: S108  # `own_directory` checks it
 
 
 def embed_uri(directory: Path) -> str:
@@ -100,7 +101,7 @@ def prepare(
         raise HypervisorError("set up", why)
     try:
         for mine in (directory.parent, directory):
-            _own_directory(mine)
+            own_directory(mine)
         for name in _TREE:
             (directory / name).mkdir(mode=0o711, exist_ok=True)
         settings = _QEMU_CONF.format(
@@ -116,6 +117,22 @@ def prepare(
         raise HypervisorError("set up", f"{error.filename}: {error.strerror}") from error
 
 
+def own_directory(path: Path) -> None:
+    """Make the directory if it isn't there; raise `HypervisorError` if it isn't ours."""
+    path.mkdir(mode=0o711, parents=True, exist_ok=True)
+    if not is_own_directory(path):
+        raise HypervisorError("set up", f"{path} belongs to somebody else")
+
+
+def is_own_directory(path: Path) -> bool:
+    """Say whether this is a directory (no link to one) that nobody else can replace."""
+    try:
+        found = path.lstat()  # one look: in /tmp, the next may find another thing there
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid in {0, os.geteuid()}
+
+
 def keep_capabilities(directory: Path, capabilities: Path) -> None:
     """Keep what libvirt found out about QEMU, which takes it seconds, for new directories."""
     with contextlib.suppress(OSError):  # it is only a cache
@@ -124,12 +141,6 @@ def keep_capabilities(directory: Path, capabilities: Path) -> None:
 
 _CAPABILITIES = "cache/qemu/capabilities"
 _TREE = ("etc", "lib", "lib/qemu", "cache", "cache/qemu", _CAPABILITIES, "run", "log")
-
-
-def _own_directory(path: Path) -> None:
-    path.mkdir(mode=0o711, parents=True, exist_ok=True)
-    if path.is_symlink() or path.stat().st_uid not in {0, os.geteuid()}:
-        raise HypervisorError("set up", f"{path} belongs to somebody else")
 
 
 def _copy_missing(source: Path, target: Path) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from ..errors import HypervisorError
 from .driver import (
+    IO_ERROR,
     DomainChange,
     DomainInfo,
     DomainSpec,
@@ -36,6 +37,7 @@ class Fault:
 class _Guest:
     spec: DomainSpec
     info: DomainInfo
+    sizes_bytes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -109,6 +111,20 @@ class FakeHypervisor:
         if uuid not in self.deaf:
             self.end(uuid, "shutdown")
 
+    async def resize_disk(self, uuid: UUID, serial: str, size_bytes: int) -> None:
+        """Note the new size."""
+        await self._enter("resize_disk", uuid)
+        guest = self._existing("resize_disk", uuid)
+        what = f"resize disk {serial} of {uuid}"
+        disk = next((disk for disk in guest.spec.disks if disk.serial == serial), None)
+        if disk is None:
+            raise HypervisorError(what, "no such disk")
+        if disk.key is not None:
+            raise HypervisorError(what, "it is encrypted: it grows at the domain's next start")
+        if size_bytes < guest.sizes_bytes.get(serial, 0):
+            raise HypervisorError(what, f"it has {guest.sizes_bytes[serial]} bytes, never less")
+        guest.sizes_bytes[serial] = size_bytes
+
     async def destroy(self, uuid: UUID) -> None:
         """End the guest, if there is one."""
         await self._enter("destroy", uuid)
@@ -143,6 +159,14 @@ class FakeHypervisor:
         """Let the guest crash: it is reported so, and then gone."""
         self._become(uuid, DomainState.CRASHED, "crashed")
         self.end(uuid, "crashed")
+
+    def fail_io(self, uuid: UUID) -> None:
+        """Let the host have no room for what the guest writes."""
+        self._become(uuid, DomainState.PAUSED, IO_ERROR)
+
+    def sizes_bytes(self, uuid: UUID) -> dict[str, int]:
+        """Return the sizes that the running domain's disks were given since, by serial."""
+        return dict(self._guests[uuid].sizes_bytes)
 
     def spec(self, uuid: UUID) -> DomainSpec:
         """Return what the running domain was created from."""

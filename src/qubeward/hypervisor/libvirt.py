@@ -139,6 +139,14 @@ class LibvirtHypervisor:
         """Press the guest's power button."""
         await self._act("request_shutdown", uuid, self._connection.press_power_button)
 
+    async def resize_disk(self, uuid: UUID, serial: str, size_bytes: int) -> None:
+        """Grow the disk, and its image where that is a file."""
+
+        def work(uuid: UUID) -> None:
+            self._connection.resize_disk(uuid, serial, size_bytes)
+
+        await self._act("resize_disk", uuid, work)
+
     async def destroy(self, uuid: UUID) -> None:
         """End the domain at once; that it is gone is reported before this returns."""
         work = self._connection.destroy

@@ -1,67 +1,33 @@
-"""One connection to libvirt, blocking: for threads only. The only importer of libvirt."""
+"""One connection to libvirt, blocking: for threads only."""
 
-import contextlib
 import functools
-import os
-import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
 
 from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, PackageLoader, TemplateError
-from lxml import etree
 
 from ..errors import HypervisorError
 from . import embed
 from .access import IsVolume, grant
+from .description import find_target, find_tty, is_encrypted
 from .domain import Accel, Machine, domain_xml, environment
 from .driver import DomainInfo, DomainSpec, DomainState, HostInfo
 from .embed import Account
+from .keys import KeyFiles
+from .libvirt_words import FIGURES, as_hypervisor_error, find_change, info_of, libvirt
 from .reaper import Reaper, kill_qemu
-
-# libvirt reads this when it is loaded; its errors reach us as exceptions
-os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "3:file:/dev/null")
-import libvirt
 
 OnEvent = Callable[[UUID, DomainState | None, str], None]
 
 _TERM_GRACE_S = 1.0
 _REAP_S = 2.0
+_NO_DISK = "no such disk"
+_ENCRYPTED = "it is encrypted: it grows at the domain's next start"
 
-_STATES: dict[int, DomainState] = {
-    libvirt.VIR_DOMAIN_NOSTATE: DomainState.RUNNING,
-    libvirt.VIR_DOMAIN_RUNNING: DomainState.RUNNING,
-    libvirt.VIR_DOMAIN_BLOCKED: DomainState.RUNNING,
-    libvirt.VIR_DOMAIN_PAUSED: DomainState.PAUSED,
-    libvirt.VIR_DOMAIN_SHUTDOWN: DomainState.HALTING,
-    libvirt.VIR_DOMAIN_SHUTOFF: DomainState.DYING,
-    libvirt.VIR_DOMAIN_CRASHED: DomainState.CRASHED,
-    libvirt.VIR_DOMAIN_PMSUSPENDED: DomainState.SUSPENDED,
-}
-_EVENTS: dict[int, tuple[DomainState | None, str]] = {
-    libvirt.VIR_DOMAIN_EVENT_STARTED: (DomainState.RUNNING, "started"),
-    libvirt.VIR_DOMAIN_EVENT_SUSPENDED: (DomainState.PAUSED, "paused"),
-    libvirt.VIR_DOMAIN_EVENT_RESUMED: (DomainState.RUNNING, "unpaused"),
-    libvirt.VIR_DOMAIN_EVENT_STOPPED: (None, "stopped"),
-    libvirt.VIR_DOMAIN_EVENT_SHUTDOWN: (DomainState.HALTING, "shutdown"),
-    libvirt.VIR_DOMAIN_EVENT_PMSUSPENDED: (DomainState.SUSPENDED, "suspended"),
-    libvirt.VIR_DOMAIN_EVENT_CRASHED: (DomainState.CRASHED, "crashed"),
-}
-_STOPPED_REASONS: dict[int, str] = {
-    libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN: "shutdown",
-    libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED: "destroyed",
-    libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED: "crashed",
-    libvirt.VIR_DOMAIN_EVENT_STOPPED_SAVED: "saved",
-    libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED: "failed",
-}
-_FIGURES = (
-    libvirt.VIR_DOMAIN_STATS_STATE
-    | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
-    | libvirt.VIR_DOMAIN_STATS_BALLOON
-)
 _NOWAIT = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
 
 
@@ -103,6 +69,7 @@ class Connection:
         self._libvirt: Any = None
         self._callback: int | None = None
         self._reaper = Reaper()
+        self._keys = KeyFiles(self._directory, settings.account)
         self._created_here: set[UUID] = set()
         #: Ttys by the domain's uuid and number: newer libvirts don't describe a hung guest.
         self._consoles: dict[tuple[UUID, int], str] = {}
@@ -120,7 +87,7 @@ class Connection:
         _start_events()
         libvirt.registerErrorHandler(_ignore, None)
         try:
-            with _as_hypervisor_error("connect"), self._reaper.busy():
+            with as_hypervisor_error("connect"), self._reaper.busy():
                 return self._open(on_event)
         except HypervisorError:
             self._reaper.stop()
@@ -128,6 +95,7 @@ class Connection:
 
     def _open(self, on_event: OnEvent) -> HostInfo:
         connection = libvirt.open(self._settings.uri)
+        self._keys.sweep()  # not before: another daemon might be at work, and libvirt refuses that
         callback = functools.partial(self._translate, on_event)
         self._callback = connection.domainEventRegisterAny(
             None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, callback, None
@@ -146,40 +114,44 @@ class Connection:
         """Disconnect."""
         connection, self._libvirt = self._libvirt, None
         if connection is not None:
-            with _as_hypervisor_error("disconnect"):
+            with as_hypervisor_error("disconnect"):
                 connection.domainEventDeregisterAny(self._callback)
                 connection.close()
+        self._keys.close()
         self._reaper.stop()
 
     def create(self, spec: DomainSpec, attempt: Attempt) -> DomainInfo:
         """Create the domain, transient and paused, unless the attempt is abandoned."""
         what = f"create {spec.name}"
-        xml = self._xml(what, spec)
-        with _as_hypervisor_error(what), self._reaper.busy():
+        with as_hypervisor_error(what), self._reaper.busy():
             if self._find(spec.uuid) is not None:
                 raise HypervisorError(what, "it exists already")
             if self._directory is not None and self._settings.account is not None:
                 grant(spec, self._settings.account, self._settings.is_volume)
-            self._created_here.add(spec.uuid)
-            attempt.is_under_way = True
-            try:
-                if attempt.abandoned.is_set():
-                    raise HypervisorError(what, "given up before it began")
-                domain = self._connected.createXML(xml, libvirt.VIR_DOMAIN_START_PAUSED)
-            finally:
-                attempt.is_under_way = False
+            with self._keys.written(spec) as key_files:
+                domain = self._start(what, spec.uuid, self._xml(what, spec, key_files), attempt)
             if attempt.abandoned.is_set():
                 self.destroy(spec.uuid)
                 raise HypervisorError(what, "given up")
-            rows = self._connected.domainListGetStats([domain], _FIGURES, _NOWAIT)
+            rows = self._connected.domainListGetStats([domain], FIGURES, _NOWAIT)
             self._note_console(spec.uuid, domain)
         if not rows:
             raise HypervisorError(what, "it ended at once")
-        return _info(*rows[0])
+        return info_of(*rows[0])
+
+    def _start(self, what: str, uuid: UUID, xml: str, attempt: Attempt) -> Any:
+        self._created_here.add(uuid)
+        attempt.is_under_way = True
+        try:
+            if attempt.abandoned.is_set():
+                raise HypervisorError(what, "given up before it began")
+            return self._connected.createXML(xml, libvirt.VIR_DOMAIN_START_PAUSED)
+        finally:
+            attempt.is_under_way = False
 
     def resume(self, uuid: UUID) -> None:
         """Let a paused domain run; no error if it does."""
-        with _as_hypervisor_error(f"unpause {uuid}"):
+        with as_hypervisor_error(f"unpause {uuid}"):
             domain = self._existing("unpause", uuid)
             try:
                 domain.resume()
@@ -191,18 +163,32 @@ class Connection:
 
     def suspend(self, uuid: UUID) -> None:
         """Stop a domain's processors; no error if they are."""
-        with _as_hypervisor_error(f"pause {uuid}"):
+        with as_hypervisor_error(f"pause {uuid}"):
             self._existing("pause", uuid).suspend()
 
     def press_power_button(self, uuid: UUID) -> None:
         """Tell the guest, through ACPI, that it shall power off."""
-        with _as_hypervisor_error(f"request_shutdown {uuid}"):
+        with as_hypervisor_error(f"request_shutdown {uuid}"):
             domain = self._existing("request_shutdown", uuid)
             domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
 
+    def resize_disk(self, uuid: UUID, serial: str, size_bytes: int) -> None:
+        """Let the guest see a larger disk."""
+        what = f"resize disk {serial} of {uuid}"
+        with as_hypervisor_error(what):
+            domain = self._existing("resize_disk", uuid)
+            xml = domain.XMLDesc()
+            target = find_target(xml, serial)
+            if target is None:
+                raise HypervisorError(what, _ENCRYPTED if is_encrypted(xml, serial) else _NO_DISK)
+            capacity_bytes = domain.blockInfo(target)[0]
+            if size_bytes < capacity_bytes:  # libvirt would shrink it
+                raise HypervisorError(what, f"it has {capacity_bytes} bytes, never less")
+            domain.blockResize(target, size_bytes, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+
     def destroy(self, uuid: UUID) -> None:
         """End the domain, if there is one."""
-        with _as_hypervisor_error(f"destroy {uuid}"), self._reaper.busy():
+        with as_hypervisor_error(f"destroy {uuid}"), self._reaper.busy():
             domain = self._find(uuid)
             if domain is None:
                 return
@@ -220,13 +206,13 @@ class Connection:
 
     def domains(self) -> Sequence[DomainInfo]:
         """List the domains; a busy one comes with fewer figures, and makes nobody wait."""
-        with _as_hypervisor_error("list domains"):
+        with as_hypervisor_error("list domains"):
             flags = _NOWAIT | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE
-            return [_info(*row) for row in self._connected.getAllDomainStats(_FIGURES, flags)]
+            return [info_of(*row) for row in self._connected.getAllDomainStats(FIGURES, flags)]
 
     def console(self, uuid: UUID) -> str:
         """Return the pty of the domain's first serial port."""
-        with _as_hypervisor_error(f"console {uuid}"):
+        with as_hypervisor_error(f"console {uuid}"):
             domain = self._existing("console", uuid)
             key = (uuid, domain.ID())
             if key not in self._consoles:
@@ -236,17 +222,18 @@ class Connection:
         return self._consoles[key]
 
     def _note_console(self, uuid: UUID, domain: Any) -> None:
-        document = etree.fromstring(domain.XMLDesc().encode())
-        path = document.find("devices/serial[@type='pty']/source")
+        path = find_tty(domain.XMLDesc())
         for old in [key for key in self._consoles if key[0] == uuid]:
             del self._consoles[old]
         if path is not None:
-            self._consoles[uuid, domain.ID()] = str(path.attrib["path"])
+            self._consoles[uuid, domain.ID()] = path
 
-    def _xml(self, what: str, spec: DomainSpec) -> str:
+    def _xml(self, what: str, spec: DomainSpec, key_files: Mapping[str, str]) -> str:
         accel, machine = self._settings.accel, self._settings.machine
         try:
-            return domain_xml(spec, self._templates, accel=accel, machine=machine)
+            return domain_xml(
+                spec, self._templates, accel=accel, machine=machine, key_files=key_files
+            )
         except (TemplateError, OSError, ValueError) as error:
             raise HypervisorError(what, f"domain template: {error}") from error
 
@@ -257,13 +244,12 @@ class Connection:
     def _translate(
         self, on_event: OnEvent, _connection: Any, domain: Any, event: int, detail: int, _: None
     ) -> None:
-        if event not in _EVENTS:
+        change = find_change(event, detail)
+        if change is None:
             return
         uuid = UUID(domain.UUIDString())
-        state, reason = _EVENTS[event]
-        if event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
-            reason = _STOPPED_REASONS.get(detail, reason)
-        elif event == libvirt.VIR_DOMAIN_EVENT_SHUTDOWN:
+        state, reason = change
+        if event == libvirt.VIR_DOMAIN_EVENT_SHUTDOWN:
             self._reaper.hurry(_REAP_S)
         elif event == libvirt.VIR_DOMAIN_EVENT_STARTED and uuid in self._created_here:
             state = DomainState.PAUSED
@@ -275,54 +261,23 @@ class Connection:
             raise HypervisorError("use libvirt", "the driver is not open")
         return self._libvirt
 
-    def _find(self, uuid: UUID) -> Any:
+    def _find(self, uuid: UUID, tries: int = 3) -> Any:
         try:
             return self._connected.lookupByUUIDString(str(uuid))
         except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            code = error.get_error_code()
+            if code == libvirt.VIR_ERR_NO_DOMAIN:
                 return None
-            raise
+            # None: another domain was freed in this thread just then, and libvirt forgot why
+            if code is not None or tries == 1:
+                raise
+        return self._find(uuid, tries - 1)
 
     def _existing(self, doing: str, uuid: UUID) -> Any:
         domain = self._find(uuid)
         if domain is None:
             raise HypervisorError(f"{doing} {uuid}", "no such domain")
         return domain
-
-
-def _info(domain: Any, figures: dict[str, int]) -> DomainInfo:
-    maximum = figures.get("balloon.maximum", 0)
-    return DomainInfo(
-        uuid=UUID(domain.UUIDString()),
-        name=domain.name(),
-        id=domain.ID(),
-        state=_STATES.get(figures.get("state.state", 0), DomainState.RUNNING),
-        memory_kib=figures.get("balloon.current", maximum),
-        max_memory_kib=maximum,
-        cpu_time_ns=figures.get("cpu.time", 0),
-    )
-
-
-@contextlib.contextmanager
-def _as_hypervisor_error(what: str) -> Iterator[None]:
-    try:
-        yield
-    except libvirt.libvirtError as error:
-        raise HypervisorError(what, _why(str(error))) from error
-
-
-def _why(message: str) -> str:
-    if "driver.pid" in message:
-        return f"another process serves this system already ({message})"
-    account = re.search(r"Failed to parse (?:user|group) '([^']+)'", message)
-    if account is not None:
-        # libvirt looks its built-in default up before it reads its settings
-        name = account[1]
-        return (
-            f"this libvirt needs an account {name} to exist, though nothing runs as it:"
-            f" useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {name}"
-        )
-    return message
 
 
 def _ignore(_context: None, _error: Any) -> None:

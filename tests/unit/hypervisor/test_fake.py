@@ -82,6 +82,20 @@ async def test_a_crash_is_reported_and_then_the_end(
     assert [change.state for change in changes] == [DomainState.PAUSED, DomainState.CRASHED, None]
 
 
+async def test_a_guest_that_its_host_has_no_room_for_is_paused_with_the_reason(
+    fake: FakeHypervisor, changes: list[DomainChange]
+) -> None:
+    made = spec()
+    await fake.create(made)
+    await fake.unpause(made.uuid)
+    fake.fail_io(made.uuid)
+    await asyncio.sleep(0)
+    assert (changes[-1].state, changes[-1].reason) == (DomainState.PAUSED, "I/O error")
+    await fake.unpause(made.uuid)
+    (info,) = await fake.domains()
+    assert info.state is DomainState.RUNNING
+
+
 async def test_a_deaf_guest_ignores_its_power_button(fake: FakeHypervisor) -> None:
     made = spec()
     await fake.create(made)
