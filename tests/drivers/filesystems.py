@@ -11,7 +11,7 @@ import pytest
 from qubeward.host.process import run
 
 # mkfs.xfs refuses less than 300 MiB; the images are sparse.
-SIZES_MIB = {"btrfs": 256, "xfs": 320, "ext4": 16}
+SIZES_MIB = {"btrfs": 1024, "xfs": 320, "ext4": 16}
 MKFS = {
     "btrfs": ("mkfs.btrfs", "-q"),
     "xfs": ("mkfs.xfs", "-q", "-m", "reflink=1"),
@@ -20,7 +20,7 @@ MKFS = {
 
 
 @contextlib.contextmanager
-def mounted(kind: str, directory: Path) -> Iterator[Path]:
+def mounted(kind: str, directory: Path, size_mib: int | None = None) -> Iterator[Path]:
     """Mount a new file system of this kind below the directory; gone at the end, come what may."""
     if os.geteuid() != 0:
         pytest.skip("mounting a loop image needs root")
@@ -29,7 +29,7 @@ def mounted(kind: str, directory: Path) -> Iterator[Path]:
     image, at = directory / f"{kind}.img", directory / kind
     at.mkdir()
     with image.open("wb") as file:
-        file.truncate(SIZES_MIB[kind] << 20)
+        file.truncate((size_mib or SIZES_MIB[kind]) << 20)
     run([*MKFS[kind], str(image)], timeout_s=30)
     # The loop device frees itself when it is unmounted.
     run(["mount", "-o", "loop", str(image), str(at)], timeout_s=30)

@@ -37,6 +37,30 @@ async def test_a_clone_to_another_file_system_is_refused(btrfs: Path, tmp_path: 
     assert image_files(tmp_path) == []
 
 
+@pytest.mark.parametrize("kind", ["btrfs", "xfs"])
+async def test_what_a_volume_shares_with_its_revisions_counts_once(
+    request: Any, kind: str, tmp_path: Path
+) -> None:
+    where = request.getfixturevalue(kind) / tmp_path.name
+    driver = open_driver("file-reflink", {"dir_path": str(where)})
+    await driver.setup()
+    volume = VolumeSpec(
+        vid="appvms/work/private", size_bytes=8 << 20, save_on_stop=True, revisions_to_keep=3
+    )
+    await driver.create(volume)
+    for number in range(4):
+        image = await driver.start(volume)
+        with image.path.open("r+b") as file:
+            if number == 0:
+                file.write(b"x" * (4 << 20))
+            file.seek((4 + number) << 20)
+            file.write(b"y" * 4096)
+        await driver.stop(volume)
+    assert len(await driver.revisions(volume.vid)) == 3
+    assert 4 << 20 <= await driver.usage_bytes(volume.vid) < 5 << 20
+    await driver.remove(volume.vid)
+
+
 async def test_setup_refuses_a_file_system_without_clones_and_says_what_to_do(ext4: Path) -> None:
     options = {"dir_path": str(ext4 / "pool")}
     with pytest.raises(StorageError, match=r"btrfs or XFS.*reflink_fallback") as raised:
@@ -65,7 +89,8 @@ async def test_the_fallback_copies_and_says_that_it_is_not_cheap(ext4: Path) -> 
 
 
 async def test_the_default_driver_is_what_the_file_system_can_do(ext4: Path) -> None:
-    assert default_driver(ext4 / "not" / "yet", "auto", reflink_fallback=False) == "file"
+    assert default_driver(ext4 / "not" / "yet", "auto", reflink_fallback=False) == "qcow2"
+    assert default_driver(ext4, "qcow2", reflink_fallback=False) == "qcow2"
     assert default_driver(ext4, "file", reflink_fallback=False) == "file"
     assert default_driver(ext4, "file-reflink", reflink_fallback=True) == "file-reflink"
     with pytest.raises(StorageError, match="FICLONE"):

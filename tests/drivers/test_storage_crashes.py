@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,12 @@ from drivers.conftest import open_pool
 from qubeward.storage.driver import Driver, VolumeSpec
 
 SIZE = 1 << 20
+EMPTY = bytes(3)
 ROOT = VolumeSpec(vid="vm-templates/debian/root", size_bytes=SIZE, save_on_stop=True)
 PRIVATE = VolumeSpec(vid="appvms/work/private", size_bytes=SIZE, save_on_stop=True)
+KEPT = VolumeSpec(
+    vid="appvms/work/private", size_bytes=SIZE, save_on_stop=True, revisions_to_keep=1
+)
 SNAPSHOT = VolumeSpec(vid="appvms/work/root", size_bytes=SIZE, source=ROOT.vid, snap_on_start=True)
 VOLATILE = VolumeSpec(vid="appvms/work/volatile", size_bytes=SIZE)
 BOTH = VolumeSpec(
@@ -23,7 +28,7 @@ BOTH = VolumeSpec(
 
 CALLS = (
     (os, "open"), (os, "fsync"), (os, "rename"), (os, "unlink"), (os, "rmdir"), (os, "mkdir"),
-    (os, "chmod"), (os, "ftruncate"), (os, "copy_file_range"), (fcntl, "ioctl"),
+    (os, "chmod"), (os, "ftruncate"), (os, "copy_file_range"), (os, "link"), (fcntl, "ioctl"),
 )  # fmt: skip
 
 
@@ -55,16 +60,17 @@ def write(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-async def set_up(driver: Driver, content: bytes) -> None:
+async def set_up(driver: Driver, content: bytes, private: VolumeSpec = PRIVATE) -> None:
     await driver.setup()
-    for volume in (ROOT, PRIVATE):
+    for volume in (ROOT, private):
         await driver.create(volume)
         write((await driver.start(volume)).path, content)
         await driver.stop(volume)
 
 
-async def recover(driver: Driver) -> None:
-    for volume in (ROOT, PRIVATE, SNAPSHOT, VOLATILE, BOTH):
+async def recover(driver: Driver, private: VolumeSpec) -> None:
+    private = KEPT if private is KEPT else PRIVATE
+    for volume in (ROOT, private, SNAPSHOT, VOLATILE, BOTH):
         await driver.stop(volume)
         await driver.import_end(volume, success=False)
 
@@ -100,13 +106,49 @@ async def import_(driver: Driver, volume: VolumeSpec) -> None:
     await driver.import_end(volume, success=True)
 
 
+async def clear(driver: Driver, volume: VolumeSpec) -> None:
+    await driver.import_begin(volume, SIZE)
+    await driver.import_end(volume, success=True)
+
+
+async def clone(driver: Driver, volume: VolumeSpec) -> None:
+    write((await driver.start(ROOT)).path, b"new")
+    await driver.stop(ROOT)
+    await driver.clone(volume, ROOT)
+    await driver.import_end(volume, success=True)
+
+
+async def revert(driver: Driver, volume: VolumeSpec) -> None:
+    await driver.revert(volume, (await driver.revisions(volume.vid))[-1].id)
+
+
+async def snapshot(driver: Driver, volume: VolumeSpec) -> None:
+    await driver.snapshot(volume)
+
+
+async def resize(driver: Driver, volume: VolumeSpec) -> None:
+    await driver.resize(volume, SIZE, running=False)
+
+
 Work = Callable[[Driver, VolumeSpec], Awaitable[None]]
 WORK = [
     (start, PRIVATE), (start, SNAPSHOT), (start, VOLATILE), (start, BOTH),
     (start_over_leftover, PRIVATE), (run, PRIVATE), (run, ROOT), (run, SNAPSHOT), (run, VOLATILE),
-    (import_, PRIVATE),
+    (import_, PRIVATE), (clone, PRIVATE), (resize, PRIVATE),
+    (start, KEPT), (run, KEPT), (start_over_leftover, KEPT), (import_, KEPT), (clone, KEPT),
+    (revert, KEPT), (snapshot, KEPT), (clear, KEPT), (resize, KEPT),
 ]  # fmt: skip
-KINDS = ("file", "reflink-fallback", "reflink-btrfs", "reflink-xfs")
+#: What each leaves of a volume that was `old`, and before that empty.
+LEAVES = {
+    start: {b"old"}, snapshot: {b"old"}, resize: {b"old"}, revert: {b"old", EMPTY},
+    clear: {b"old", EMPTY},
+}  # fmt: skip
+KINDS = (
+    "file",
+    pytest.param("reflink-fallback", marks=pytest.mark.slow),
+    pytest.param("reflink-btrfs", marks=pytest.mark.slow),
+    pytest.param("reflink-xfs", marks=pytest.mark.slow),
+)
 
 
 @pytest.fixture(params=KINDS)
@@ -125,7 +167,7 @@ async def test_a_kill_leaves_old_or_new_whole_and_nothing_else(
     found, number, finished = set(), 0, False
     while not finished:
         at = where / str(number)
-        await set_up(open_pool(kind, at), b"old")
+        await set_up(open_pool(kind, at), b"old", KEPT if volume is KEPT else PRIVATE)
         driver = open_pool(kind, at)
         with killed_before_call(number):
             try:
@@ -134,13 +176,33 @@ async def test_a_kill_leaves_old_or_new_whole_and_nothing_else(
             except KilledError:
                 pass
         driver = open_pool(kind, at)
-        await recover(driver)
-        assert file_names(at) - {"both.img"} == {"root.img", "private.img"}
-        found.add(await read(driver, PRIVATE if volume is PRIVATE else ROOT))
+        await recover(driver, volume)
+        assert image_names(at) - {"both.img"} == {"root.img", "private.img"}
+        await check_revisions(at, driver, volume)
+        found.add(await read(driver, ROOT if volume not in {PRIVATE, KEPT} else volume))
+        shutil.rmtree(at)
         number += 1
     assert number > 1
-    changes = work is not start and volume in {PRIVATE, ROOT}
-    assert found == ({b"old", b"new"} if changes else {b"old"})
+    changes = volume in {PRIVATE, KEPT, ROOT}
+    assert found == (LEAVES.get(work, {b"old", b"new"}) if changes else {b"old"})
+
+
+def image_names(where: Path) -> set[str]:
+    return {name for name in file_names(where) if "@" not in name}
+
+
+async def check_revisions(where: Path, driver: Driver, volume: VolumeSpec) -> None:
+    """Each revision is one that was committed, whole; and there are no more than it takes."""
+    found = await driver.revisions(PRIVATE.vid)
+    assert len(found) == len(file_names(where)) - len(image_names(where))
+    assert len(found) <= (2 if volume is KEPT else 0)
+    for path in kept_files(where):
+        assert len(path.read_bytes()) == SIZE
+        assert path.read_bytes()[:3] in {EMPTY, b"old", b"new"}
+
+
+def kept_files(where: Path) -> list[Path]:
+    return list(where.rglob("*@*"))
 
 
 @pytest.mark.parametrize("verb", ["create", "remove"])
@@ -179,4 +241,9 @@ async def test_a_stop_syncs_data_before_the_name_and_the_name_after(tmp_path: Pa
     write((await driver.start(PRIVATE)).path, b"new")
     with killed_before_call(-1) as seen:
         await driver.stop(PRIVATE)
-    assert [name for name in seen if name != "open"] == ["unlink", "fsync", "rename", "fsync"]
+    wanted = {"fsync", "rename", "link"}
+    assert [name for name in seen if name in wanted] == ["fsync", "rename", "fsync"]
+    write((await driver.start(KEPT)).path, b"new")
+    with killed_before_call(-1) as seen:
+        await driver.stop(KEPT)
+    assert [name for name in seen if name in wanted] == ["fsync", "link", "rename", "fsync"]

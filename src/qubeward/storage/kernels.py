@@ -14,14 +14,15 @@ from typing import Final
 from ..errors import StorageError
 from ..host import files
 from ..host.threads import Threads
-from .driver import BlockImage, Capabilities, Usage, VolumeSpec
+from .driver import BlockImage, Capabilities, Revision, Usage, VolumeSpec
 from .failures import naming
 from .options import parse_directory
 
-CAPABILITIES: Final = Capabilities(cheap_snapshots=True, keeps_revisions=False, read_only=True)
+CAPABILITIES: Final = Capabilities(cheap_snapshots=True, most_revisions=0, read_only=True)
 
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}")
 _THREADS: Final = 2
+_READ_ONLY: Final = "the pool is read-only"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +89,35 @@ class KernelDriver:
         self._dir_path = dir_path
         self._threads = Threads("kernels", _THREADS)
 
+    @property
+    def place(self) -> None:
+        """Return nothing: others may read the directory too."""
+
     async def setup(self) -> None:
         """Make the directory, so that kernels can be put there."""
         await self._threads.run(self._setup)
 
+    async def open(self) -> None:
+        """Do as `setup`: a directory without kernels loses nobody anything."""
+        await self.setup()
+
+    async def teardown(self) -> None:
+        """Remove the directory if it is empty."""
+        with naming(f"pool directory {self._dir_path}"):
+            await self._threads.run(files.remove_empty_directory, self._dir_path)
+
+    async def close(self) -> None:
+        """Let go of the threads."""
+        self._threads.close()
+
+    def vid(self, name: str, volume: str, *, template: bool) -> str:
+        """Refuse: qubes have no volumes of their own here."""
+        raise StorageError(f"volume {volume} of {name}", _READ_ONLY)
+
     async def create(self, volume: VolumeSpec) -> None:
-        """Do nothing: the version need not be there before a start."""
+        """Refuse what would have to be kept."""
+        if volume.save_on_stop:
+            raise StorageError(f"kernel {volume.vid}", _READ_ONLY)
 
     async def remove(self, vid: str) -> None:
         """Do nothing: other qubes use the version."""
@@ -108,14 +132,48 @@ class KernelDriver:
     async def stop(self, volume: VolumeSpec) -> None:
         """Do nothing."""
 
+    async def resize(self, volume: VolumeSpec, size_bytes: int, *, running: bool) -> None:
+        """Refuse."""
+        raise StorageError(f"kernel {volume.vid}", _READ_ONLY)
+
+    async def tidy(self, volume: VolumeSpec) -> None:
+        """Do nothing."""
+
+    async def revisions(self, vid: str) -> Sequence[Revision]:
+        """Return none."""
+        return ()
+
+    async def snapshot(self, volume: VolumeSpec) -> Revision:
+        """Refuse."""
+        raise StorageError(f"kernel {volume.vid}", _READ_ONLY)
+
+    async def revert(self, volume: VolumeSpec, revision: str) -> None:
+        """Refuse."""
+        raise StorageError(f"kernel {volume.vid}", _READ_ONLY)
+
     async def import_begin(self, volume: VolumeSpec, size_bytes: int) -> Path:
         """Refuse."""
-        raise StorageError(f"kernel {volume.vid}", "the pool is read-only")
+        raise StorageError(f"kernel {volume.vid}", _READ_ONLY)
+
+    async def clone(self, volume: VolumeSpec, source: VolumeSpec) -> None:
+        """Refuse."""
+        raise StorageError(f"kernel {volume.vid}", _READ_ONLY)
 
     async def import_end(self, volume: VolumeSpec, *, success: bool) -> None:
         """Refuse, but let go of what was never begun."""
         if success:
-            raise StorageError(f"kernel {volume.vid}", "the pool is read-only")
+            raise StorageError(f"kernel {volume.vid}", _READ_ONLY)
+
+    async def export_begin(self, volume: VolumeSpec) -> Path:
+        """Return the modules image."""
+        return (await self.start(volume)).path
+
+    async def export_end(self, volume: VolumeSpec) -> None:
+        """Do nothing."""
+
+    def path(self, volume: VolumeSpec) -> Path:
+        """Return the modules image's path."""
+        return self._modules(volume.vid)
 
     async def size_bytes(self, volume: VolumeSpec) -> int:
         """Return the image's size, or the planned one while there is none."""
@@ -128,6 +186,10 @@ class KernelDriver:
         with naming(f"kernel {vid}"):
             return await self._threads.run(files.allocated_bytes, path)
 
+    async def is_outdated(self, volume: VolumeSpec) -> bool:
+        """Say no: a version never changes."""
+        return False
+
     async def vids(self) -> Sequence[str]:
         """List the versions."""
         with naming(f"pool directory {self._dir_path}"):
@@ -136,6 +198,14 @@ class KernelDriver:
     async def usage(self) -> Usage | None:
         """Return None: the pool is no place to put things."""
         return None
+
+    async def keep_record(self, vid: str, record: bytes) -> None:
+        """Refuse."""
+        raise StorageError(f"kernel {vid}", _READ_ONLY)
+
+    async def records(self) -> Mapping[str, bytes]:
+        """Return none."""
+        return {}
 
     def _setup(self) -> None:
         with naming(f"pool directory {self._dir_path}"):

@@ -2,12 +2,15 @@
 
 A vid is `appvms/NAME/VOLUME` or `vm-templates/NAME/VOLUME`. Below the pool's directory:
 
-| file                  | what                                                          |
-|-----------------------|---------------------------------------------------------------|
-| `VID.img`             | the committed volume; only ever replaced whole, by a rename   |
-| `VID-dirty.img`       | what a guest runs on                                          |
-| `VID-import.img`      | what an import fills                                          |
-| `VID-dirty.img.new`   | a working copy in the making; worthless after a crash         |
+| file                  | what                                                             |
+|-----------------------|------------------------------------------------------------------|
+| `VID.img`             | the committed volume                                             |
+| `VID.img.N@TIME`      | revision N, committed at TIME (`2026-01-31T12:00:00Z`)           |
+| `VID-dirty.img`       | what a guest runs on                                             |
+| `VID-dirty.img.of`    | which content of its source a snapshot began as                  |
+| `VID-import.img`      | what an import fills                                             |
+| `VID-*.img.new`       | a copy in the making; worthless after a crash                    |
+| `VID.record`          | what `Driver.keep_record` was given                              |
 
 VOLUME has no `-` and no `.`, so no volume's file can be taken for another's.
 """
@@ -20,14 +23,18 @@ from typing import Final
 
 from ..errors import StorageError
 
-VID_ROOTS: Final = ("appvms", "vm-templates")
+TEMPLATES: Final = "vm-templates"
+QUBES: Final = "appvms"
+VID_ROOTS: Final = (QUBES, TEMPLATES)
 
 _NAME: Final = r"[A-Za-z][A-Za-z0-9_.-]{0,63}"
 _VOLUME: Final = r"[A-Za-z][A-Za-z0-9_]{0,63}"
 _VID: Final = re.compile(
     rf"(?P<root>{'|'.join(VID_ROOTS)})/(?P<name>{_NAME})/(?P<volume>{_VOLUME})"
 )
-_FILE: Final = re.compile(rf"(?P<volume>{_VOLUME})(-dirty|-import)?\.img(\..*)?", re.DOTALL)
+_FILE: Final = re.compile(
+    rf"(?P<volume>{_VOLUME})(-(dirty|import)(?=\.img))?\.(img|record)(\..*)?", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,7 @@ class VolumeFiles:
 
     @property
     def committed(self) -> Path:
-        """The volume as of the last clean stop."""
+        """The volume as of the last commit."""
         return self.directory / f"{self.volume}.img"
 
     @property
@@ -53,14 +60,37 @@ class VolumeFiles:
         return self.directory / f"{self.volume}-dirty.img.new"
 
     @property
+    def dirty_of(self) -> Path:
+        """Which content of its source a started snapshot began as."""
+        return self.directory / f"{self.volume}-dirty.img.of"
+
+    @property
     def imported(self) -> Path:
         """What an import fills."""
         return self.directory / f"{self.volume}-import.img"
 
     @property
+    def imported_new(self) -> Path:
+        """A copy for an import that is not whole yet."""
+        return self.directory / f"{self.volume}-import.img.new"
+
+    @property
+    def record(self) -> Path:
+        """What is kept beside the volume for who has lost the store."""
+        return self.directory / f"{self.volume}.record"
+
+    @property
     def by_worth(self) -> tuple[Path, ...]:
-        """All of them, what is easiest to lose first."""
-        return (self.dirty_new, self.imported, self.dirty, self.committed)
+        """All of them but revisions, what is easiest to lose first."""
+        return (
+            self.dirty_new,
+            self.dirty_of,
+            self.imported_new,
+            self.imported,
+            self.dirty,
+            self.record,
+            self.committed,
+        )
 
 
 def parse_vid(dir_path: Path, vid: str) -> VolumeFiles:
@@ -69,6 +99,11 @@ def parse_vid(dir_path: Path, vid: str) -> VolumeFiles:
     if match is None:
         raise StorageError(f"volume id {vid!r}", "it is not appvms/NAME/VOLUME or vm-templates/…")
     return VolumeFiles(dir_path / match["root"] / match["name"], match["volume"])
+
+
+def make_vid(name: str, volume: str, *, template: bool) -> str:
+    """Return the vid of a qube's volume."""
+    return f"{TEMPLATES if template else QUBES}/{name}/{volume}"
 
 
 def load_vids(dir_path: Path) -> Iterator[str]:

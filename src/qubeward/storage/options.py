@@ -28,6 +28,20 @@ def parse_boolean(text: str) -> bool:
 
 def parse_revisions(text: str) -> int:
     """Parse a number of revisions to keep; -1 means no snapshots at all."""
-    if text != "-1" and not (text.isascii() and text.isdigit() and len(text) < 10):
+    if text != "-1" and not (text.isascii() and text.isdigit() and len(text) < 20):
         raise BadValueError("revisions_to_keep", "it must be a whole number from -1 on")
+    return int(text)
+
+
+def parse_percent(text: str) -> int:
+    """Parse a percentage: 1 to 100."""
+    if not (text.isascii() and text.isdigit() and len(text) < 4 and 0 < int(text) <= 100):
+        raise BadValueError("percentage", "it must be a whole number from 1 to 100")
+    return int(text)
+
+
+def parse_mib(text: str) -> int:
+    """Parse a number of MiB, 0 and more."""
+    if not (text.isascii() and text.isdigit() and len(text) < 13):
+        raise BadValueError("size", "it must be a whole number of MiB")
     return int(text)

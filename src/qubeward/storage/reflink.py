@@ -1,7 +1,7 @@
 """The `file-reflink` driver: image files that share their blocks (btrfs, XFS, bcachefs).
 
 A start clones with FICLONE: the same short time for a volume of any size, and no space until the
-guest writes. Files and crash rules are those of `file.py`.
+guest writes. Files and crash rules are those of `image_files.py`.
 """
 
 import functools
@@ -15,7 +15,7 @@ from .driver import Capabilities
 from .file import FileDriver
 from .options import parse_boolean, parse_directory
 
-CAPABILITIES: Final = Capabilities(cheap_snapshots=True, keeps_revisions=False)
+CAPABILITIES: Final = Capabilities(cheap_snapshots=True, keeps_records=True)
 
 _ADVICE: Final = (
     "this file system can't share blocks between files (FICLONE is refused): put the pool on "

@@ -34,8 +34,11 @@ def test_a_vid_names_its_files() -> None:
     at = parse_vid(POOL, "appvms/my.work_1-2/private")
     assert [str(path) for path in at.by_worth] == [
         "/pool/appvms/my.work_1-2/private-dirty.img.new",
+        "/pool/appvms/my.work_1-2/private-dirty.img.of",
+        "/pool/appvms/my.work_1-2/private-import.img.new",
         "/pool/appvms/my.work_1-2/private-import.img",
         "/pool/appvms/my.work_1-2/private-dirty.img",
+        "/pool/appvms/my.work_1-2/private.record",
         "/pool/appvms/my.work_1-2/private.img",
     ]
 
@@ -68,7 +71,7 @@ def test_vids_are_found_from_any_of_their_files_and_strangers_passed_over(tmp_pa
         "appvms/work/private.img", "appvms/work/private-dirty.img", "appvms/work/root-dirty.img",
         "appvms/work/volatile-import.img", "appvms/work/old.img.3@2024-01-01T00:00:00Z",
         "appvms/work/notes.txt", "appvms/work/.img", "appvms/stray", "appvms/.hidden/root.img",
-        "vm-templates/debian/root.img", "elsewhere/x/root.img",
+        "vm-templates/debian/root.record", "elsewhere/x/root.img",
     ):  # fmt: skip
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
