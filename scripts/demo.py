@@ -180,9 +180,18 @@ def show(demo: Demo) -> None:
         guests = resident_mib("qemu-system-x86_64\0-name\0guest=")
         for what, figures in (("daemon", mine), ("guests", guests)):
             print(f"memory of {what}: " + ", ".join(f"{mib:.0f} MiB" for mib in figures))
+    with demo.part("a disk grows under its guest"):
+        demo.run("volume", "resize", "work", "private", "+1G")
+        typed = b"echo kept > /rw/note; sync; cat /sys/block/vdb/size  # sectors\n"
+        demo.run("console", "work", "--linger", "2", stdin=typed)
     with demo.part("clean shutdown"):
         demo.run("shutdown", "--wait", *QUBES)
         demo.run("ls")
+    with demo.part("what was written is kept, and copied in no time"):
+        demo.run("volume", "ls", "work")
+        demo.run("volume", "snapshots", "work", "private")
+        demo.run("clone", "work", "copy")
+        demo.run("pool", "ls")
 
 
 def summarise(demo: Demo, *, kept: bool) -> None:

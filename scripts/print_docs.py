@@ -32,11 +32,15 @@ qubeward --root DIR daemon --set hypervisor.driver=fake --set log.level=debug
 ```"""
 
 DRIVERS_INTRODUCTION = """\
-What keeps the volumes of a pool. A fresh system has two pools: `varlibqubes`, whose driver the
-setting `storage.default_driver` chooses, and `linux-kernel`. More can't be added yet.
+What keeps the volumes of a pool: what each is for, and how to choose, is in
+[storage](../storage.md). A fresh system has two pools: `varlibqubes`, whose driver the setting
+`storage.default_driver` chooses, and `linux-kernel`.
 
-No driver keeps revisions yet: `revisions_to_keep` is accepted and has no effect, and so has
-`ephemeral_volatile`. `dir_path` is a path as seen with the daemon's root as `/`."""
+`dir_path` is a path as seen with the daemon's root as `/`. `revisions_to_keep` is what new volumes
+get; `ephemeral_volatile` whether volatile volumes are encrypted with a key that nobody keeps.
+`warn_percent` (default 90) is how full a pool is when its event `pool-space` warns; `floor_mib`
+(default: a twentieth of the pool, 128 MiB at most) how much must be free for a start, a creation
+or an import."""
 
 
 def _values(setting: Setting) -> str:
@@ -67,9 +71,12 @@ def _driver(row: DriverRow) -> tuple[str, ...]:
     settings = (code(f"storage.{option.name}") for option in row.settings)
     able = row.capabilities
     words = (
-        "cheap snapshots" if able.cheap_snapshots else "copies whole files at each start",
+        "starts and clones copy nothing"
+        if able.cheap_snapshots
+        else "copies whole files at each start",
         "read-only" if able.read_only else "",
-        "keeps revisions" if able.keeps_revisions else "",
+        _revisions(able.most_revisions),
+        "" if able.keeps_records or able.read_only else "`qubeward recover` finds nothing in it",
     )
     return (
         code(row.name),
@@ -77,6 +84,12 @@ def _driver(row: DriverRow) -> tuple[str, ...]:
         ", ".join(settings) or "none",
         ", ".join(word for word in words if word),
     )
+
+
+def _revisions(most: int | None) -> str:
+    if most is None:
+        return "any number of snapshots"
+    return f"{most} snapshot" if most else ""
 
 
 def drivers_page() -> str:

@@ -26,6 +26,7 @@ from qubeward.errors import ProtocolError
 from qubeward.extensions import EXTENSIONS
 from qubeward.facts import Fact
 from qubeward.hooks import Hooks
+from qubeward.host.threads import Threads
 from qubeward.hypervisor.driver import DomainChange
 from qubeward.hypervisor.fake import FakeHypervisor
 from qubeward.model.pool import KERNELS, VARLIBQUBES, Pool
@@ -37,7 +38,8 @@ from qubeward.ops.journal import Journal
 from qubeward.ops.observe import on_change
 from qubeward.ops.pools import Pools
 from qubeward.ops.world import Agents, World
-from qubeward.server.gate import Endpoint, Gate, OnlyAdmin, Policy
+from qubeward.server.gate import HEADS, Endpoint, Gate, OnlyAdmin, Policy
+from qubeward.server.incoming import ChunksIncoming
 from qubeward.server.serve import Corridor
 from qubeward.server.streams import Stream, Streams
 from qubeward.spec.classes import ADMIN_VM
@@ -102,6 +104,7 @@ class Made:
     tasks: Background
     #: Every fact published, in order.
     facts: list[Fact] = field(default_factory=list)
+    receiving: Threads = field(default_factory=lambda: Threads("incoming", 2))
 
     @property
     def system(self) -> System:
@@ -116,11 +119,15 @@ class Made:
 
     def send(self, request: bytes, endpoint: Endpoint = R4) -> Collector:
         """Begin a call from its bytes; the answer may come later."""
-        reader, collector = RequestReader(), Collector()
+        reader, collector = RequestReader(head_of=HEADS.get), Collector()
         try:
             reader.feed(request)
         except ProtocolError as error:
             collector.answer(encode_failure(error))
+            return collector
+        if reader.is_stream:
+            incoming = ChunksIncoming(nothing(), self.receiving, 10)
+            self.corridor.receive(reader, endpoint, collector, incoming)
         else:
             self.corridor.serve(reader, endpoint, collector)
         return collector
@@ -188,6 +195,12 @@ class Made:
             await asyncio.sleep(0)
 
 
+async def nothing() -> AsyncIterator[bytes]:
+    """Yield no more bytes of a payload: all of it was read with the request."""
+    for chunk in ():
+        yield chunk
+
+
 def _bytes(word: str | bytes) -> bytes:
     return word.encode() if isinstance(word, str) else word
 
@@ -238,7 +251,7 @@ async def made_world(
     # Not `async with`: a failed assertion of the test should come out as it is.
     await group.__aenter__()
     tasks = Background(group)
-    pools = Pools(system, root or Path("/nonexistent"), {"reflink_fallback": "true"})
+    pools = Pools(system, root or Path("/proc/nowhere"), {"reflink_fallback": "true"})
     system.has_kernel = pools.has_kernel
     ledger = Ledger(system, store, bus)
     world = World(
@@ -257,7 +270,8 @@ async def made_world(
 
     await fake.open(heard)
     set_up(system, driver, root)
-    await pools.open_all()
+    await pools.open_all(new=True)
+    facts.clear()
     streams = Streams(bus)
     gate = Gate(world, policy or OnlyAdmin(), hooks)
     corridor = Corridor(world, gate, ledger, streams)

@@ -11,7 +11,7 @@ import click
 
 from .cli.main import program
 from .cli.prefs import wire_text
-from .cli.screen import spinner
+from .cli.screen import print_table, spinner
 from .cli.session import FailedError, Session, examples
 from .client.call import Client
 from .client.channel import INTERNAL_SOCKET, UnixSocket
@@ -21,7 +21,7 @@ from .names import QUBE, ClassName, QubeName, VolumeName
 from .spec import volume
 from .spec.classes import CLASSES, TEMPLATE_VM
 from .spec.vm_body import PowerState
-from .spec.volume import ImportResult
+from .spec.volume_body import ImportResult
 
 _KERNELS: Final = "var/lib/qubes/vm-kernels"
 _ROOT_VOLUME: Final = VolumeName("root")
@@ -116,6 +116,44 @@ async def _build(
     _tell(f"{name} is ready")
 
 
+@program.command(
+    epilog=examples(
+        "qubeward recover --dry-run",
+        "qubeward recover",
+        "qubeward recover --pool ssd=file-reflink,dir_path=/srv/ssd",
+    )
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be there.")
+@click.option(
+    "--pool",
+    "pools",
+    multiple=True,
+    metavar="NAME=DRIVER,OPTION=VALUE…",
+    help="A pool that is not known any more; repeat.",
+)
+@click.pass_obj
+def recover(session: Session, dry_run: bool, pools: tuple[str, ...]) -> None:
+    """Make a lost store again, from what is kept beside the volumes; the daemon doesn't run.
+
+    Prints what was found, and what can't be known. A store that is there is never touched.
+    """
+    from .workshop import recover as work  # noqa: PLC0415
+    from .workshop.errors import WorkshopError  # noqa: PLC0415
+
+    try:
+        more = [work.parse_pool(text) for text in pools]
+        report = work.recover(session.root, more, dry_run=dry_run)
+    except (WorkshopError, AdminError) as error:
+        raise FailedError(str(error)) from error
+    for name, trouble in report.pools:
+        _tell(trouble or f"pool {name}: read")
+    rows = [(name, klass, work.age_text(written)) for name, klass, written in report.qubes]
+    print_table(("QUBE", "CLASS", "AS OF"), sorted(rows))
+    for doubt in report.doubts:
+        _tell(f"not known: {doubt}")
+    _tell("nothing was written" if dry_run else f"{session.root / work.STORE} is made again")
+
+
 def _mini(image: Path, cache: Path) -> int:
     from .workshop.mini import build_mini  # noqa: PLC0415
 
@@ -194,8 +232,11 @@ async def import_root(root: Path, name: QubeName, image: Path, size_bytes: int) 
 
 def fill(image: Path, target: Path) -> None:
     """Give a file the content of another: by sharing blocks where it can, holes stay holes."""
-    from .host import files  # noqa: PLC0415
+    from .host import files, pour  # noqa: PLC0415
 
+    if not target.is_file():  # a device
+        pour.copy(image, target)
+        return
     # Beside it, then in its place: what the daemon made there is empty, and has its owner.
     fresh = target.with_name(f"{target.name}.fresh")
     owner = target.stat()

@@ -237,6 +237,40 @@ class PoolNotFoundError(AdminError, wire="QubesException", says="No such storage
         super().__init__(name)
 
 
+class PoolInUseError(AdminError, wire="QubesPoolInUseError", says="Storage pool is in use: %s: %s"):
+    """The pool exists already, or something is kept in it."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(name, why)
+
+
+class MissingOptionError(
+    AdminError, wire="QubesException", says="The storage driver %s needs the option %s"
+):
+    """A pool was to be added without what its driver can't do without."""
+
+    def __init__(self, driver: str, option: str) -> None:
+        super().__init__(driver, option)
+
+
+class VolumeTokenError(
+    AdminError, wire="QubesVolumeCopyTokenNotFoundError", says="No such token to clone a volume"
+):
+    """The token was never given, was used, or is too old."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+class OperationNotFoundError(
+    AdminError, wire="QubesException", says="No such operation is under way: %s"
+):
+    """The operation is over, or never was."""
+
+    def __init__(self, identifier: str) -> None:
+        super().__init__(identifier)
+
+
 class StorageError(AdminError, wire="StoragePoolException", says="Storage: %s: %s"):
     """A storage driver could not do its work."""
 

@@ -7,7 +7,7 @@ Facts that start with `Qube…ing` are announcements of a plan under way; they g
 from dataclasses import dataclass
 from uuid import UUID
 
-from .names import FeatureName, PropertyName, QubeName, TagName, VolumeName
+from .names import FeatureName, PoolName, PropertyName, QubeName, TagName, VolumeName
 
 PropertyValue = str | int | bool | None
 
@@ -101,6 +101,53 @@ class QubeRemoved(Fact):
 @dataclass(frozen=True, slots=True)
 class VolumesRemoved(Fact):
     """What a removed qube had on disk is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolAdded(Fact):
+    """A pool exists."""
+
+    pool: PoolName
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRemoving(Fact):
+    """A pool is about to be removed."""
+
+    pool: PoolName
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRemoved(Fact):
+    """A pool exists no more; what is on its disk stays there."""
+
+    pool: PoolName
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSpace(Fact):
+    """A pool's free space passed a threshold: `state` is `ok`, `low` or `full`."""
+
+    pool: PoolName
+    state: str
+    size_bytes: int
+    usage_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolUsable(Fact):
+    """A pool became usable, or unusable, and its qubes with it; `reason` is empty or says why."""
+
+    pool: PoolName
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeCloned(Fact):
+    """The volume has the content of another one, whose vid is `source`."""
+
+    volume: VolumeName
+    source: str
 
 
 @dataclass(frozen=True, slots=True)

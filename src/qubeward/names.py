@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from typing import Final, NewType
 from uuid import UUID
 
-from .errors import BadValueError, InvalidLabelError, InvalidTagError, InvalidUuidError
+from .errors import (
+    BadValueError,
+    InvalidLabelError,
+    InvalidTagError,
+    InvalidUuidError,
+    ProtocolError,
+)
 from .untrusted import Codec
 
 QubeName = NewType("QubeName", str)
@@ -15,6 +21,8 @@ LabelName = NewType("LabelName", str)
 PropertyName = NewType("PropertyName", str)
 PoolName = NewType("PoolName", str)
 VolumeName = NewType("VolumeName", str)
+Vid = NewType("Vid", str)
+RevisionId = NewType("RevisionId", str)
 ClassName = NewType("ClassName", str)
 
 ADMIN: Final = QubeName("dom0")
@@ -35,6 +43,8 @@ _RESERVED = frozenset({b"Domain-0", b"none", b"default"})
 _UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TAG = re.compile(rb"[A-Za-z0-9_-]+")
 _LABEL = re.compile(rb"[A-Za-z0-9._-]+")
+_POOL = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_REVISION = re.compile(rb"[A-Za-z0-9:_.-]{1,128}")
 
 
 def _qube(raw: bytes) -> QubeName:
@@ -71,6 +81,18 @@ def _label(raw: bytes) -> LabelName:
     if raw.isdigit():
         raise InvalidLabelError("only digits")
     return _label_ref(raw)
+
+
+def _pool(raw: bytes) -> PoolName:
+    if not _POOL.fullmatch(raw):
+        raise ProtocolError("pool name", "allowed: 1 to 64 of [A-Za-z0-9._-]")
+    return PoolName(raw.decode("ascii"))
+
+
+def _revision(raw: bytes) -> RevisionId:
+    if not _REVISION.fullmatch(raw):
+        raise ProtocolError("revision", "allowed: 1 to 128 of [A-Za-z0-9:_.-]")
+    return RevisionId(raw.decode("ascii"))
 
 
 def _ascii(value: str) -> bytes:
@@ -111,4 +133,18 @@ LABEL_REF: Final[Codec[LabelName]] = Codec(
     encode=_ascii,
     examples=(LabelName("red"), LabelName("1")),
     rejects=(b"", b"a/b", b"red\n", b"\xff"),
+)
+POOL: Final[Codec[PoolName]] = Codec(
+    name="pool",
+    decode=_pool,
+    encode=_ascii,
+    examples=(PoolName("varlibqubes"), PoolName("ssd-2")),
+    rejects=(b"", b"bad name", b"a/b", b"pool\n", b"\xff", b"a" * 65),
+)
+REVISION: Final[Codec[RevisionId]] = Codec(
+    name="snapshot",
+    decode=_revision,
+    encode=_ascii,
+    examples=(RevisionId("1"), RevisionId("1700000000-back")),
+    rejects=(b"", b"bad rev", b"a/b", b"1\n", b"\xff", b"1" * 129),
 )

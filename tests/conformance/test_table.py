@@ -1,6 +1,8 @@
 """Every row of the table obeys the rules that every row must obey. The cases come from the table."""
 
+import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -9,16 +11,21 @@ import pytest
 from qubeward.api import ROUTES
 from qubeward.errors import AdminError, PermissionDeniedError
 from qubeward.model.qube import Qube
-from qubeward.names import LABEL, LABEL_REF, QUBE, QUBE_REF, TAG, QubeRef
+from qubeward.names import LABEL, LABEL_REF, QUBE, QUBE_REF, TAG, QubeName, QubeRef, VolumeName
+from qubeward.ops.progress import Operation
+from qubeward.ops.tokens import Origin
 from qubeward.server.gate import Endpoint
 from qubeward.spec import METHODS, AnyMethod
 from qubeward.spec.body import DECIMAL, FLAG, PRINTABLE, TEXT, entry, lines, optional
-from qubeward.spec.method import ByArgument, Dest, PerDialect
+from qubeward.spec.method import ByArgument, Dest, PerDialect, Stream, codecs_of
 from qubeward.untrusted import NOTHING, Codec
 from qubeward.wire.dialect import Dialect
 from qubeward.wire.reply import Failure, encode_failure
 from qubeward.wire.request import encode_request
 from world import Made, made_world, populate
+
+OPERATION = b"0123456789abcdef"
+TOKEN = "0123456789abcdef0123456789abcdef"
 
 DENIED = encode_failure(PermissionDeniedError())
 
@@ -36,18 +43,42 @@ ARGUMENT = {
     "admin.property.Set": b"stats_interval",
     "admin.vm.property.Set": b"memory",
     "admin.vm.Create.DispVM": b"base",
+    "admin.vm.CreateInPool.DispVM": b"base",
+    "admin.vm.CreateTemplate": b"tpl2",
+    "admin.pool.Remove": b"spare",
+    "admin.operation.List": OPERATION,
+    "admin.operation.Cancel": OPERATION,
+    "admin.vm.volume.Set.ephemeral": b"volatile",
 }
-PAYLOAD = {"admin.property.Set": b"5", "admin.vm.property.Set": b"500"}
+PAYLOAD = {
+    "admin.property.Set": b"5",
+    "admin.vm.property.Set": b"500",
+    "admin.vm.volume.Resize": b"9999999999",
+    "admin.pool.volume.Resize": b"appvms/work/private 9999999999",
+    "admin.vm.volume.ImportWithSize": b"4\nsome",
+    "admin.vm.CreateTemplate": b"some",
+}
+#: What its size is before an import of exactly that size.
+SMALL = 5
 
 
 class Row(NamedTuple):
-    """A method with its codecs in one dialect."""
+    """A method with its codecs in one dialect; of a payload that is a stream, its head's."""
 
     method: AnyMethod
     dialect: Dialect
     arg: Codec[Any]
     payload: Codec[Any]
     reply: Codec[Any]
+
+    @property
+    def stream(self) -> Stream[Any] | None:
+        found = self.method.payload
+        return found if isinstance(found, Stream) else None
+
+    @property
+    def takes_no_payload(self) -> bool:
+        return self.payload is NOTHING and self.stream is None
 
     def __str__(self) -> str:
         return f"{self.method.name}-{self.dialect.value}"
@@ -76,7 +107,10 @@ class Row(NamedTuple):
     @property
     def good_payload(self) -> bytes:
         given = PAYLOAD.get(self.method.name)
-        return self.payload.encode(self.payload.examples[0]) if given is None else given
+        if given is not None:
+            return given
+        end = b"\n" if self.stream is not None and self.stream.is_line else b""
+        return self.payload.encode(self.payload.examples[0]) + end
 
     def request(
         self,
@@ -99,6 +133,8 @@ class Row(NamedTuple):
 def _spelled(codec: Any, dialect: Dialect) -> Codec[Any]:
     if isinstance(codec, PerDialect):
         return codec.r4 if dialect is Dialect.R4 else codec.draft
+    if isinstance(codec, Stream):
+        return codec.head
     assert isinstance(codec, Codec)
     return codec
 
@@ -131,12 +167,21 @@ def broken(row: Row) -> Iterator[tuple[str, bytes]]:
     for bad in row.arg.rejects:
         if not set(b"\0 ") & set(bad):
             yield f"argument {bad!r}", row.request(arg=bad)
-    for bad in row.payload.rejects:
+    for bad in bad_payloads(row):
         yield f"payload {bad[:40]!r}", row.request(payload=bad)
     if not row.arg.may_be_empty:
         yield "no argument", row.request(arg=b"")
     if not row.payload.may_be_empty:
         yield "no payload", row.request(payload=b"")
+
+
+def bad_payloads(row: Row) -> Iterator[bytes]:
+    """Yield payloads that the row does not take; of a stream, bad first lines."""
+    for bad in row.payload.rejects:
+        if row.stream is None:
+            yield bad
+        elif row.stream.is_line and b"\n" not in bad:
+            yield bad + b"\n"
 
 
 class Recorder:
@@ -179,7 +224,7 @@ async def test_a_call_with_what_it_does_not_take_is_a_protocol_error(row: Row) -
         wrong = []
         if row.arg.may_be_empty and row.arg.examples == (None,):
             wrong.append(row.request(arg=b"x"))
-        if row.payload is NOTHING:
+        if row.takes_no_payload:
             wrong.append(row.request(payload=b"x"))
         if not row.arg.may_be_empty:
             wrong.append(row.request(arg=b""))
@@ -228,6 +273,35 @@ async def _labelled(made: Made) -> None:
     await made.ok("admin.label.Create", "dom0", "spare", "0x123456")
 
 
+async def _kept(made: Made) -> None:
+    await made.ok("admin.vm.volume.Snapshot", "work", "private")
+
+
+async def _with_token(made: Made) -> None:
+    origin = Origin(made.qube("net").uuid, VolumeName("private"))
+    made.world.tokens._given[TOKEN] = (time.monotonic() + 60, origin)
+
+
+async def _spare_pool(made: Made) -> None:
+    options = "name=spare\ndir_path=/spare"
+    await made.ok("admin.pool.Add", "dom0", "file", options)
+
+
+async def _small(made: Made) -> None:
+    payload = b"%d\n%s" % (SMALL, b"x" * SMALL)
+    await made.ok("admin.vm.volume.ImportWithSize", "work", "private", payload)
+
+
+async def _exported(made: Made) -> None:
+    endpoint = Endpoint(Dialect.R4, judged=True, internal=True)
+    await made.ok("internal.vm.volume.ExportBegin", "work", "private", endpoint=endpoint)
+
+
+async def _operating(made: Made) -> None:
+    operation = Operation("import", QubeName("work"), "private", 5, id=OPERATION.decode())
+    made.world.operations._under_way[operation.id] = operation
+
+
 async def _importing(made: Made) -> None:
     endpoint = Endpoint(Dialect.R4, judged=True, internal=True)
     await made.ok("internal.vm.volume.ImportBegin", "work", "private", endpoint=endpoint)
@@ -253,17 +327,32 @@ PREPARE: dict[str, Prepare] = {
     "admin.vm.feature.CheckWithTemplateAndAdminVM": _with_feature,
     "admin.label.Remove": _labelled,
     "internal.vm.volume.ImportEnd": _importing,
+    "internal.vm.volume.ExportEnd": _exported,
+    "admin.vm.volume.ListSnapshots": _kept,
+    "admin.vm.volume.SnapshotTimes": _kept,
+    "admin.vm.volume.Revert": _kept,
+    "admin.vm.volume.Import": _small,
+    "admin.vm.volume.CloneTo": _with_token,
+    "admin.pool.volume.ListSnapshots": _kept,
+    "admin.pool.volume.Revert": _kept,
+    "admin.pool.volume.Import": _small,
+    "admin.pool.volume.CloneTo": _with_token,
+    "admin.pool.Remove": _spare_pool,
+    "admin.operation.List": _operating,
+    "admin.operation.Cancel": _operating,
 }
+#: Bytes that come after a good payload's head.
+REST = {"admin.vm.volume.Import": b"y" * SMALL, "admin.pool.volume.Import": b"y" * SMALL}
 
 
 @every_row
-async def test_a_good_call_succeeds_with_a_typed_reply(row: Row) -> None:
+async def test_a_good_call_succeeds_with_a_typed_reply(row: Row, tmp_path: Path) -> None:
     name = row.method.name
-    async with made_world() as made:
+    async with made_world(root=tmp_path) as made:
         await populate(made)
         if name in PREPARE:
             await PREPARE[name](made)
-        request = row.request()
+        request = row.request() + REST.get(name, b"")
         if row.method.stream:
             collector = made.send(request, row.is_judged_at)
             assert collector.names() == ["connection-established"]
@@ -279,12 +368,7 @@ def _codecs() -> Iterator[Codec[Any]]:
     yield from (lines(TAG), optional(TAG), entry(TAG).r4, entry(TAG).draft)
     for method in METHODS.values():
         for codec in (method.arg, method.payload, method.reply):
-            if isinstance(codec, PerDialect):
-                yield from (codec.r4, codec.draft)
-            elif isinstance(codec, ByArgument):
-                yield from codec.codecs
-            else:
-                yield codec
+            yield from codecs_of(codec)
 
 
 CODECS = list({id(codec): codec for codec in _codecs()}.values())

@@ -6,7 +6,7 @@ die there: before it, or after it. What is dead does nothing any more, not even 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from qubeward.facts import Fact
 from qubeward.hooks import Hooks
 from qubeward.hypervisor.fake import FakeHypervisor
 from qubeward.model.change import Commit
+from qubeward.model.pool import Pool as ModelPool
 from qubeward.model.system import Host, System
 from qubeward.names import PoolName
 from qubeward.ops.journal import Journal
@@ -35,7 +36,12 @@ from world import set_up
 
 WAYS = ("fails before", "fails after", "dies before", "dies after")
 _HYPERVISOR = frozenset({"create", "unpause", "pause", "request_shutdown", "destroy"})
-_DRIVER = frozenset({"create", "remove", "start", "stop", "import_begin", "import_end"})
+_DRIVER = frozenset(
+    {
+        *("create", "remove", "start", "stop", "import_begin", "import_end", "clone"),
+        *("resize", "snapshot", "revert", "setup", "teardown", "export_begin", "export_end"),
+    }
+)
 
 
 class DiedError(BaseException):
@@ -82,10 +88,11 @@ class Cuttable:
 
     def __init__(self, name: str, of: Any, effects: frozenset[str], cut: Cut) -> None:
         self._name, self._of, self._effects, self._cut = name, of, effects, cut
+        self.is_cuttable: Callable[[], bool] = lambda: True
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._of, name)
-        if name not in self._effects:
+        if name not in self._effects or not self.is_cuttable():
             return method
 
         async def effect(*args: Any, **kwargs: Any) -> Any:
@@ -101,7 +108,7 @@ class CuttableStore(SqliteBackend):
     """A store whose commits pass the cut. A failed one is refused as by a full disk."""
 
     def __init__(self, path: Path, cut: Cut) -> None:
-        super().__init__(path)
+        super().__init__(path, reserve=False)
         self._cut = cut
         self._full = False
 
@@ -156,6 +163,24 @@ async def _quiet(coro: Coroutine[Any, Any, None]) -> None:
         await coro
 
 
+class CuttablePools(Pools):
+    """Pools whose drivers' effects pass the cut; what is in memory outlives the daemon."""
+
+    def __init__(self, system: System, root: Path, machine: "Machine", cut: Cut) -> None:
+        super().__init__(system, root, {})
+        self._machine = machine
+        self._cut = cut
+        self.is_cuttable = True
+
+    async def _make(self, pool: ModelPool) -> Any:
+        driver = self._machine.drivers.get(pool.name) if pool.driver == "memory" else None
+        driver = driver or await super()._make(pool)
+        self._machine.drivers[pool.name] = driver
+        effects = Cuttable(f"pool {pool.name}", driver, _DRIVER, self._cut)
+        effects.is_cuttable = lambda: self.is_cuttable
+        return effects
+
+
 @dataclass
 class Machine:
     """What outlives the daemon. `pool` names the driver of its pool."""
@@ -187,7 +212,7 @@ class Machine:
         ledger = Ledger(system, backend, bus)
         if is_fresh(system):
             set_up(system, self.pool, None if self.pool == "memory" else self.root)
-        pools = Pools(system, self.root, {})
+        pools = CuttablePools(system, self.root, self, cut)
         world = World(
             system,
             Cuttable("hypervisor", self.hypervisor, _HYPERVISOR, cut),
@@ -199,15 +224,9 @@ class Machine:
             self.root,
         )
         await self.hypervisor.open(lambda change: on_change(world, change))
+        pools.is_cuttable = False  # what is opened at each start is no effect of an operation
         await pools.open_all()
-        if self.pool == "memory":
-            self.drivers = self.drivers or dict(pools._drivers)
-            pools._drivers.update(self.drivers)
-        self.drivers.update(pools._drivers)
-        pools._drivers = {
-            name: Cuttable(f"pool {name}", driver, _DRIVER, cut)
-            for name, driver in self.drivers.items()
-        }
+        pools.is_cuttable = True
         booted = Booted(self, world, cut, facts, tasks)
         try:
             for _ in range(recoveries):
@@ -282,7 +301,12 @@ class Booted:
         assert not self.world.lanes._lanes
 
     async def _check_volumes(self) -> None:
-        for name, driver in self.machine.drivers.items():
+        pools = self.world.pools
+        assert set(pools.usable) == set(self.world.system.pools)
+        assert not self.world.new_pools
+        assert not +self.world.busy_pools
+        for name in pools.usable:
+            driver = self.machine.drivers[name]
             found = set(await driver.vids())
             owned, saved = set(), set()
             for qube in self.world.system.qubes.values():
@@ -295,4 +319,8 @@ class Booted:
                             assert size_bytes == volume.size_bytes
             assert found <= owned, f"left over in {name}: {found - owned}"
             assert saved <= found, f"lost in {name}: {saved - found}"
-        assert not list(self.machine.root.rglob("*-import.img"))
+        for left in ("*-import.img", "*-import.raw", "*-export.raw", "*.new"):
+            assert not list(self.machine.root.rglob(left))
+        assert not self.world.exports
+        if "new-pool" not in self.world.system.pools:
+            assert not (self.machine.root / "srv/new-pool").exists()

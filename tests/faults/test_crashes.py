@@ -1,44 +1,29 @@
-"""Every operation, cut at every effect, in every way, leaves the world whole."""
+"""Every operation on qubes, cut at every effect, in every way, leaves the world whole."""
 
-from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 
+from faults.cutting import (
+    SLOW,
+    WAYS_OF_POOLS,
+    Operation,
+    cut_everywhere,
+    cut_once,
+    effects,
+    furnish,
+    make,
+    work,
+)
 from faults.machine import WAYS, Booted, Cut, DiedError, Machine
 from qubeward.errors import AdminError
-from qubeward.names import QubeName, VolumeName
+from qubeward.names import VolumeName
 from qubeward.ops import imports, steps
-from qubeward.ops.create import create, remove
+from qubeward.ops.create import remove
 from qubeward.ops.power import kill, shutdown
 from qubeward.ops.start import start
-from qubeward.spec.classes import CLASSES
-from qubeward.spec.vm_body import NewQube, ShutdownOptions
-from qubeward.spec.volume import ImportResult
-
-LABEL = "red"
-# The pool of files is slower: in two of the ways for ./check, in all of them for make test.
-SLOW = pytest.mark.slow
-WAYS_OF_POOLS = [
-    *(pytest.param("memory", way) for way in WAYS),
-    pytest.param("file", "fails after", marks=SLOW),
-    pytest.param("file", "fails before", marks=SLOW),
-    pytest.param("file", "dies before", marks=SLOW),
-    pytest.param("file", "dies after"),
-]
-
-
-async def make(booted: Booted, name: str, klass: str, template: str | None = None) -> None:
-    chosen = None if template is None else QubeName(template)
-    new = NewQube(QubeName(name), LABEL)
-    await create(booted.world, QubeName("dom0"), CLASSES[klass], chosen, new)
-
-
-def work(booted: Booted):
-    return booted.world.system.qube("work")
+from qubeward.spec.vm_body import ShutdownOptions
+from qubeward.spec.volume_body import ImportResult
 
 
 async def _create_app(booted: Booted) -> None:
@@ -79,35 +64,26 @@ async def _import(booted: Booted) -> None:
     await imports.end(booted.world, work(booted), name, ImportResult(success=True))
 
 
-def _is_imported(booted: Booted) -> bool:
+async def _is_imported(booted: Booted) -> bool:
     committed = booted.machine.root / "var/lib/qubes/appvms/work/private.img"
     with committed.open("rb") as file:
         return file.read(8) == b"imported"
 
 
-def _is_new(booted: Booted) -> bool:
+async def _is_new(booted: Booted) -> bool:
     return "new" in booted.world.system.qubes
 
 
-def _is_gone(booted: Booted) -> bool:
+async def _is_gone(booted: Booted) -> bool:
     return "work" not in booted.world.system.qubes
 
 
-def _is_on(booted: Booted) -> bool:
+async def _is_on(booted: Booted) -> bool:
     return not work(booted).power.is_halted
 
 
-def _is_off(booted: Booted) -> bool:
+async def _is_off(booted: Booted) -> bool:
     return work(booted).power.is_halted
-
-
-@dataclass(frozen=True)
-class Operation:
-    """What is done, how to see that it is done, and whether `work` runs before."""
-
-    act: Callable[[Booted], Coroutine[Any, Any, None]]
-    is_done: Callable[[Booted], bool]
-    started: bool = False
 
 
 OPERATIONS = {
@@ -121,48 +97,6 @@ OPERATIONS = {
 }
 
 
-async def furnish(machine: Machine, *, started: bool) -> None:
-    async with machine.boot() as booted:
-        await make(booted, "tpl", "TemplateVM")
-        await make(booted, "work", "AppVM", "tpl")
-        if started:
-            await _start(booted)
-
-
-async def effects(operation: Operation, machine: Machine) -> list[str]:
-    await furnish(machine, started=operation.started)
-    async with machine.boot() as booted:
-        before = len(booted.cut.seen)
-        await operation.act(booted)
-        await booted.settle()
-        assert operation.is_done(booted)
-        await booted.check_no_orphans()
-        return booted.cut.seen[before:]
-
-
-async def cut_once(
-    operation: Operation, machine: Machine, way: str, at: int, recoveries: int
-) -> None:
-    await furnish(machine, started=operation.started)
-    cut = Cut()
-    async with machine.boot(cut) as booted:
-        cut.at, cut.way = len(cut.seen) + at, way
-        acknowledged = await booted.attempt(operation.act(booted))
-        if not cut.is_dead:
-            await booted.settle()
-            assert operation.is_done(booted) or not acknowledged
-            assert not booted.world.reserved
-            assert not booted.world.starting
-    async with machine.boot(recoveries=recoveries) as booted:
-        assert operation.is_done(booted) or not acknowledged
-        await booted.check_no_orphans()
-        if not operation.is_done(booted):  # what was cut off can be done now
-            await operation.act(booted)
-            await booted.settle()
-        assert operation.is_done(booted)
-        await booted.check_no_orphans()
-
-
 @pytest.mark.parametrize(("pool", "way"), WAYS_OF_POOLS)
 @pytest.mark.parametrize("name", OPERATIONS)
 async def test_nothing_is_left_half_done(name, way, pool, tmp_path) -> None:
@@ -173,16 +107,6 @@ async def test_nothing_is_left_half_done(name, way, pool, tmp_path) -> None:
 async def test_no_import_is_left_half_done(way, tmp_path) -> None:
     # The memory pool's side files are none that another process could fill.
     await cut_everywhere(Operation(_import, _is_imported), way, "file", tmp_path)
-
-
-async def cut_everywhere(operation: Operation, way: str, pool: str, tmp_path: Path) -> None:
-    count = len(await effects(operation, Machine(tmp_path / "dry", pool)))
-    assert count
-    for at in range(count):
-        try:
-            await cut_once(operation, Machine(tmp_path / f"{at}", pool), way, at, recoveries=1)
-        except AssertionError as error:
-            raise AssertionError(f"cut at effect {at} of {count}") from error
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -203,7 +127,7 @@ async def test_a_crash_during_recovery_is_recovered_from(name, tmp_path) -> None
     for at in range(count):
         for again in range(20):
             machine = Machine(tmp_path / f"{at}-{again}", "memory")
-            await furnish(machine, started=operation.started)
+            await furnish(machine, operation)
             cut = Cut()
             async with machine.boot(cut) as booted:
                 cut.at, cut.way = len(cut.seen) + at, "dies after"
@@ -237,7 +161,7 @@ async def test_every_undo_may_run_twice(name, way, pool, tmp_path, monkeypatch) 
 
 async def test_a_removal_that_failed_never_takes_a_later_qube_of_that_name(tmp_path) -> None:
     machine = Machine(tmp_path, "memory")
-    await furnish(machine, started=False)
+    await furnish(machine, OPERATIONS["remove"])
     cut = Cut()
     async with machine.boot(cut) as booted:
         pool = "pool varlibqubes.remove"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from qubeward.errors import AdminError
 from qubeward.names import LABEL, LABEL_REF, QUBE, QUBE_REF, TAG
 from qubeward.spec import METHODS
-from qubeward.spec.method import ByArgument, PerDialect
+from qubeward.spec.method import codecs_of
 from qubeward.spec.properties import QUBE_PROPERTIES, SYSTEM_PROPERTIES
 from qubeward.untrusted import Codec, Untrusted
 
@@ -21,12 +21,7 @@ def _codecs() -> Iterator[Codec[Any]]:
         yield from (row.codec for row in rows.values())
     for method in METHODS.values():
         for codec in (method.arg, method.payload, method.reply):
-            if isinstance(codec, PerDialect):
-                yield from (codec.r4, codec.draft)
-            elif isinstance(codec, ByArgument):
-                yield from codec.codecs
-            else:
-                yield codec
+            yield from codecs_of(codec)
 
 
 CODECS = list({id(codec): codec for codec in _codecs()}.values())

@@ -9,9 +9,8 @@ import pytest
 
 from qubeward.server.gate import Endpoint
 from qubeward.spec import METHODS, AnyMethod
-from qubeward.spec.method import ByArgument, PerDialect
+from qubeward.spec.method import Stream, codecs_of
 from qubeward.spec.properties import QUBE_PROPERTIES, SYSTEM_PROPERTIES
-from qubeward.untrusted import Codec
 from qubeward.wire.dialect import Dialect
 from qubeward.wire.reply import Failure, ReplyReader
 from world import Made, made_world, populate
@@ -30,14 +29,10 @@ _WORDS = (
 
 
 def _spellings(codec: Any) -> Iterator[bytes]:
-    if isinstance(codec, PerDialect):
-        yield from (*_spellings(codec.r4), *_spellings(codec.draft))
-    elif isinstance(codec, ByArgument):
-        for one in codec.codecs:
-            yield from _spellings(one)
-    elif isinstance(codec, Codec):
-        yield from (codec.encode(example) for example in codec.examples)
-        yield from (bad for bad in codec.rejects if len(bad) < 1000)
+    end = b"\nsome data" if isinstance(codec, Stream) and codec.is_line else b""
+    for one in codecs_of(codec):
+        yield from (one.encode(example) + end for example in one.examples)
+        yield from (bad for bad in one.rejects if len(bad) < 1000)
 
 
 class Grammar:

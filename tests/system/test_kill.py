@@ -211,11 +211,16 @@ def qubes(daemon: DaemonProcess) -> set[str]:
 
 def check_disks(root: Path, names: set[str]) -> None:
     appvms = root / "var/lib/qubes/appvms"
-    found = {
-        directory.name: sorted(path.name for path in directory.iterdir())
-        for directory in appvms.iterdir()
-    }
-    assert found == {name: ["private.img"] for name in names}
+
+    def found() -> dict[str, list[str]]:
+        return {
+            directory.name: sorted(path.name for path in directory.iterdir())
+            for directory in appvms.iterdir()
+        }
+
+    # The records are behind by a moment.
+    until(lambda: all("private.record" in files for files in found().values()))
+    assert found() == {name: ["private.img", "private.record"] for name in names}
 
 
 def test_a_kill_while_qubes_come_and_go_leaves_none_half_made(daemon, rounds) -> None:

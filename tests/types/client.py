@@ -12,7 +12,7 @@ from qubeward.spec import describe, feature, label, notes, property, tag, vm, vo
 from qubeward.spec.label import Color
 from qubeward.spec.property_body import Default, Reading
 from qubeward.spec.vm_body import Figures, Row, ShutdownOptions
-from qubeward.spec.volume import ImportTarget
+from qubeward.spec.volume_body import ImportTarget
 
 
 async def replies(client: Client) -> None:

@@ -15,7 +15,7 @@ KINDS = [
     for kind in vars(facts).values()
     if isinstance(kind, type) and issubclass(kind, Fact) and kind is not Fact
 ]
-VALUES = {"memory_mib": 400, "size_bytes": 5, "force": True, "success": True,
+VALUES = {"memory_mib": 400, "size_bytes": 5, "usage_bytes": 4, "force": True, "success": True,
           "start_guid": UUID(int=5), "old": "old", "new": "new"}  # fmt: skip
 
 

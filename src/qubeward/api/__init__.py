@@ -4,7 +4,19 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ..spec import METHODS
-from . import describe, event, feature, label, notes, property, tag, vm, volume  # noqa: A004
+from . import (
+    describe,
+    event,
+    feature,
+    label,
+    notes,
+    operation,
+    pool,
+    property,  # noqa: A004
+    tag,
+    vm,
+    volume,
+)
 from .call import AnyRoute
 
 
@@ -23,6 +35,8 @@ ROUTES = _index(
     tag.ROUTES,
     notes.ROUTES,
     volume.ROUTES,
+    pool.ROUTES,
+    operation.ROUTES,
     event.ROUTES,
     describe.ROUTES,
 )

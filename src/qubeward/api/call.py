@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from ..model.qube import Qube
 from ..model.system import System
+from ..ops.incoming import NOTHING_INCOMING, Incoming
 from ..ops.world import World
 from ..spec.method import Method
 
@@ -17,7 +18,10 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[A, P]):
-    """A call that has been parsed and permitted. `shows` tells which qubes the caller may see."""
+    """A call that has been parsed and permitted. `shows` tells which qubes the caller may see.
+
+    `incoming` is the rest of the payload, for rows whose payload is a `Stream`.
+    """
 
     source: Qube
     dest: Qube
@@ -25,6 +29,7 @@ class Call(Generic[A, P]):
     payload: P
     world: World
     shows: Callable[[Qube], bool]
+    incoming: Incoming = NOTHING_INCOMING
 
     @property
     def system(self) -> System:

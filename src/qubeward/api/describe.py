@@ -4,7 +4,7 @@ from functools import cache
 from typing import Any
 
 from ..spec import METHODS, AnyMethod, describe
-from ..spec.method import ByArgument, PerDialect
+from ..spec.method import ByArgument, PerDialect, Stream
 from .call import AnyRoute, Call, Route
 
 
@@ -13,6 +13,8 @@ def _grammar(codec: Any) -> Any:
         return {"r4": codec.r4.name, "draft": codec.draft.name}
     if isinstance(codec, ByArgument):
         return {"by_argument": [one.name for one in codec.codecs]}
+    if isinstance(codec, Stream):
+        return {"head": codec.head.name, "line": codec.is_line, "then": codec.name}
     return codec.name
 
 

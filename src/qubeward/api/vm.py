@@ -11,7 +11,8 @@ from ..ops import power
 from ..ops.start import start as start_qube
 from ..spec import vm
 from ..spec.classes import ADMIN_VM, CLASSES, CREATABLE, QubeClass
-from ..spec.vm_body import Figures, NewQube, Row, ShutdownOptions
+from ..spec.new_qube import NewClone, NewQube
+from ..spec.vm_body import Figures, Row, ShutdownOptions
 from .call import AnyRoute, Call, Route
 
 
@@ -41,6 +42,14 @@ def _create(klass: QubeClass) -> Callable[[Call[QubeName | None, NewQube]], Awai
         await creating.create(call.world, call.source.name, klass, call.arg, call.payload)
 
     return create
+
+
+async def create_template(call: Call[QubeName, None]) -> None:
+    await creating.create_template(call.world, call.source.name, call.arg, call.incoming)
+
+
+async def clone(call: Call[None, NewClone]) -> None:
+    await creating.clone(call.world, call.source.name, call.dest, call.payload)
 
 
 async def remove(call: Call[None, None]) -> None:
@@ -84,6 +93,10 @@ ROUTES: tuple[AnyRoute, ...] = (
     Route(vm.CLASS_LIST, class_list),
     Route(vm.LIST, list_),
     *(Route(vm.CREATE[klass.name], _create(klass)) for klass in CREATABLE),
+    *(Route(vm.CREATE_IN_POOL[klass.name], _create(klass)) for klass in CREATABLE),
+    Route(vm.CREATE_TEMPLATE, create_template),
+    Route(vm.CLONE, clone),
+    Route(vm.CLONE_IN_POOL, clone),
     Route(vm.REMOVE, remove),
     Route(vm.START, start),
     Route(vm.SHUTDOWN, shutdown),

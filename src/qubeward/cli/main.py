@@ -14,10 +14,12 @@ from .features import features
 from .labels import labels
 from .life import kill, pause, shutdown, start, unpause
 from .notes import notes
+from .pools import pool
 from .prefs import prefs
-from .qubes import create, ls, remove
+from .qubes import clone, create, ls, remove
 from .session import Program, Session, examples
 from .tags import tags
+from .volumes import volume
 
 _EPILOG = (
     "\b\nExit status:\n"
@@ -72,6 +74,7 @@ def program(ctx: click.Context, /, **_options: object) -> None:
 for _command in (
     ls,
     create,
+    clone,
     remove,
     start,
     shutdown,
@@ -83,6 +86,8 @@ for _command in (
     features,
     notes,
     labels,
+    pool,
+    volume,
     events,
     console,
     call,

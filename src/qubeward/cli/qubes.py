@@ -14,9 +14,9 @@ from ..spec.property_body import Reading
 from ..spec.vm_body import Row
 from .life import each
 from .prefs import value_text, wire_text
-from .screen import print_json, print_table
+from .screen import print_json, print_table, spinner
 from .session import FAILED, Session, examples, run
-from .words import ASSIGNMENT, LABEL, QUBE, names
+from .words import ASSIGNMENT, LABEL, PLACE, POOL, QUBE, names
 
 _PROPERTIES: Final = tuple(PropertyName(n) for n in ("label", "template", "netvm", "ip", "memory"))
 _HEADS: Final = ("NAME", "CLASS", "STATE", *(name.upper() for name in _PROPERTIES))
@@ -101,6 +101,12 @@ def _plain(row: Row, readings: Readings) -> dict[str, object]:
     return found
 
 
+_pool = click.option("--pool", type=POOL, help="The pool for all volumes.")
+_volume = click.option(
+    "--volume", multiple=True, type=PLACE, metavar="VOLUME=POOL", help="The pool for one; repeat."
+)
+
+
 @click.command(
     epilog=examples(
         "qubeward create work",
@@ -121,34 +127,72 @@ def _plain(row: Row, readings: Readings) -> dict[str, object]:
 @click.option(
     "--property", "properties", multiple=True, type=ASSIGNMENT, help="A property to set; repeat."
 )
+@_pool
+@_volume
 @click.pass_obj
 def create(
     session: Session,
+    /,
     name: str,
-    klass: str,
-    template: str | None,
-    label: str,
     properties: tuple[tuple[str, str], ...],
+    pool: str | None,
+    volume: tuple[tuple[str, str], ...],
+    **options: str | None,
 ) -> None:
     """Create a qube. If a property can't be set, nothing is left of it."""
-    run(_create(session.qubes(), name, klass, template, label, properties))
+    run(_create(session.qubes(), name, properties, _pools(pool, volume), options))
+
+
+def _pools(pool: str | None, volumes: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return which pool each volume is to be in; by no name, all of them."""
+    if pool is not None and volumes:
+        raise click.UsageError("--pool is for all volumes, --volume for single ones: not both")
+    return dict(volumes) if pool is None else {"": pool}
 
 
 async def _create(
     qubes: Qubes,
     name: str,
-    klass: str,
-    template: str | None,
-    label: str,
     properties: Sequence[tuple[str, str]],
+    pools: Mapping[str, str],
+    options: Mapping[str, str | None],
 ) -> None:
-    qube = await qubes.create(name, klass=klass, label=label, template=template)
+    qube = await qubes.create(
+        name,
+        klass=options["klass"] or APP_VM.name,
+        label=options["label"] or "red",
+        template=options["template"],
+        pools=pools,
+    )
     try:
         for key, text in properties:
             await qube.properties.set(key, wire_text(key, text))
     except AdminError:
         await qube.remove()
         raise
+
+
+@click.command(
+    epilog=examples("qubeward clone work work2", "qubeward clone work work2 --volume private=ssd")
+)
+@click.argument("qube", type=QUBE)
+@click.argument("name")
+@_pool
+@_volume
+@click.pass_obj
+def clone(
+    session: Session,
+    qube: str,
+    name: str,
+    pool: str | None,
+    volume: tuple[tuple[str, str], ...],
+) -> None:
+    """Make a qube NAME like QUBE: its settings, and what its volumes held at its last stop.
+
+    QUBE may run. Its tags, features, properties and notes are copied; addresses are not.
+    """
+    with spinner(f"cloning {qube}"):
+        run(session.qube(qube).clone(name, _pools(pool, volume)))
 
 
 @click.command(epilog=examples("qubeward remove old", "qubeward remove --yes old older"))

@@ -6,7 +6,10 @@ from typing import Any, Final, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from ..client.call import Client
 from ..client.errors import ConnectionFailedError
+from ..client.qubes import Qube
+from ..client.volumes import Pools, Volume
 from ..errors import AdminError
 from ..names import ADMIN
 from ..spec import METHODS, label
@@ -98,7 +101,47 @@ def _methods(_ctx: click.Context) -> Found:
     return [(row.name, row.summary) for row in METHODS.values()]
 
 
+def _pools(ctx: click.Context) -> Found:
+    return [(name, "") for name in run(Pools(_quick(ctx)).names())]
+
+
+def _drivers(ctx: click.Context) -> Found:
+    return [(d.name, " ".join(d.options)) for d in run(Pools(_quick(ctx)).drivers())]
+
+
+def _options_of_pool(ctx: click.Context) -> Found:
+    chosen = ctx.params.get("driver")
+    drivers = run(Pools(_quick(ctx)).drivers())
+    return [(f"{name}=", "") for d in drivers if d.name == chosen for name in d.options]
+
+
+def _volumes(ctx: click.Context) -> Found:
+    qube = Qube(_quick(ctx), str(ctx.params.get("to") or ctx.params.get("qube") or ADMIN))
+    return [(name, "") for name in run(qube.volumes())]
+
+
+def _snapshots(ctx: click.Context) -> Found:
+    volume = Volume(_quick(ctx), _subject(ctx), str(ctx.params.get("volume")))
+    return [(each.id, "") for each in run(volume.snapshots())]
+
+
+def _places(ctx: click.Context) -> Found:
+    return [(f"{name}=", "") for name in ("root", "private", "volatile")]
+
+
+def _quick(ctx: click.Context) -> Client:
+    return _session(ctx).client(timeout_s=_PATIENCE_S)
+
+
+def _fixed(*names: str) -> Callable[[click.Context], Found]:
+    return lambda _: [(f"{name}=", "") for name in names]
+
+
 QUBE: Final = Word("qube", _qubes)
+POOL: Final = Word("pool", _pools)
+DRIVER: Final = Word("driver", _drivers)
+VOLUME: Final = Word("volume", _volumes)
+SNAPSHOT: Final = Word("snapshot", _snapshots)
 QUBE_OR_PROPERTY: Final = Word("qube", _qubes_or_properties)
 LABEL: Final = Word("label", _labels)
 TAG: Final = Word("tag", _tags)
@@ -108,9 +151,12 @@ METHOD: Final = Word("method", _methods)
 
 
 class Assignment(click.ParamType):  # type: ignore[type-arg]
-    """`NAME=VALUE`, of a property."""
+    """`NAME=VALUE`. `find` lists (`NAME=`, help) for the shell to offer."""
 
     name = "name=value"
+
+    def __init__(self, find: Callable[[click.Context], Found]) -> None:
+        self._find = find
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -126,11 +172,15 @@ class Assignment(click.ParamType):  # type: ignore[type-arg]
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Offer the names of properties that can be set."""
-        return Word("", _settable).shell_complete(ctx, param, incomplete)
+        """Offer the names that can be set."""
+        return Word("", self._find).shell_complete(ctx, param, incomplete)
 
 
-ASSIGNMENT: Final = Assignment()
+ASSIGNMENT: Final = Assignment(_settable)
+PLACE: Final = Assignment(_places)
+POOL_OPTION: Final = Assignment(_options_of_pool)
+POOL_SETTING: Final = Assignment(_fixed("revisions_to_keep", "ephemeral_volatile"))
+VOLUME_SETTING: Final = Assignment(_fixed("revisions_to_keep", "rw", "ephemeral"))
 
 
 def names(words: Sequence[str]) -> list[str]:

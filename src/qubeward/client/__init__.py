@@ -12,6 +12,7 @@ from .channel import InProcess, Transport, UnixSocket, socket_of
 from .errors import BadReplyError, ConnectionFailedError, NoReplyInTimeError, RemoteError
 from .events import follow
 from .qubes import Qube, Qubes
+from .volumes import Pools, Volume
 
 __all__ = [
     "BadReplyError",
@@ -21,11 +22,13 @@ __all__ = [
     "Dialect",
     "InProcess",
     "NoReplyInTimeError",
+    "Pools",
     "Qube",
     "Qubes",
     "RemoteError",
     "Transport",
     "UnixSocket",
+    "Volume",
     "follow",
     "socket_of",
 ]

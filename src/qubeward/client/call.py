@@ -1,13 +1,13 @@
 """One call: a row of the table, spelled in the transport's dialect, and its reply parsed."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, overload
 
 from ..errors import AdminError, ProtocolError
 from ..names import QubeUuid
-from ..spec.method import ByArgument, Method, PerDialect
+from ..spec.method import ByArgument, Method, PerDialect, Stream
 from ..untrusted import Codec
 from ..wire import reply as wire
 from ..wire.dialect import Dialect
@@ -87,16 +87,51 @@ class Client:
         Raises the `AdminError` that the server raised (an unknown one as `RemoteError`), and
         `ConnectionFailedError` where there was no answer.
         """
+        return await self._call(method, dest, arg, payload, None, timeout_s)
+
+    async def send(
+        self,
+        method: Method[A, P, R],
+        dest: Dest,
+        arg: A,
+        payload: P,
+        body: AsyncIterator[bytes],
+        *,
+        timeout_s: float | None = None,
+    ) -> R:
+        """Make a call whose payload is a stream: its head is `payload`, the rest is `body`.
+
+        Raises what `call` raises, and what the body does. There is no deadline unless one is
+        given. A server that refuses the call says so before it has all of the body.
+        """
+        return await self._call(method, dest, arg, payload, body, timeout_s)
+
+    async def _call(
+        self,
+        method: Method[Any, Any, R],
+        dest: Dest,
+        arg: Any,
+        payload: Any,
+        body: AsyncIterator[bytes] | None,
+        timeout_s: float | None,
+    ) -> R:
         dialect = self.transport.dialect
-        chosen = method.payload
-        codec = chosen.choose(arg) if isinstance(chosen, ByArgument) else spelled(chosen, dialect)
-        content = await self.call_raw(
-            method.name,
-            dest,
-            _encode(spelled(method.arg, dialect), arg, "argument"),
-            _encode(codec, payload, "payload"),
-            timeout_s=timeout_s,
-        )
+        chosen, end = method.payload, b""
+        if isinstance(chosen, Stream):
+            codec, end = chosen.head, b"\n" if chosen.is_line else b""
+        elif isinstance(chosen, ByArgument):
+            codec = chosen.choose(arg)
+        else:
+            codec = spelled(chosen, dialect)
+        spelled_arg = _encode(spelled(method.arg, dialect), arg, "argument")
+        spelled_payload = _encode(codec, payload, "payload") + end
+        if body is None:
+            content = await self.call_raw(
+                method.name, dest, spelled_arg, spelled_payload, timeout_s=timeout_s
+            )
+        else:
+            outgoing = outgoing_of(method.name, dest, spelled_arg, spelled_payload, body)
+            content = await self._within(timeout_s, outgoing)
         try:
             return spelled(method.reply, dialect).decode(content)
         except AdminError as error:
@@ -113,12 +148,14 @@ class Client:
     ) -> bytes:
         """Make a call that need not be in the table, bytes to bytes."""
         limit_s = self.timeout_s if timeout_s is None else timeout_s
-        outgoing = outgoing_of(method, dest, arg, payload)
+        return await self._within(limit_s, outgoing_of(method, dest, arg, payload))
+
+    async def _within(self, limit_s: float | None, outgoing: Outgoing) -> bytes:
         try:
             async with asyncio.timeout(limit_s):
                 return await self._answer(outgoing)
         except TimeoutError:
-            raise NoReplyInTimeError(f"{method}: no answer in {limit_s:g} s") from None
+            raise NoReplyInTimeError(f"{outgoing.method}: no answer in {limit_s:g} s") from None
 
     async def _answer(self, outgoing: Outgoing) -> bytes:
         async for message in messages(self.transport, outgoing):
@@ -132,12 +169,18 @@ class Client:
         )
 
 
-def outgoing_of(method: str, dest: Dest, arg: bytes = b"", payload: bytes = b"") -> Outgoing:
+def outgoing_of(
+    method: str,
+    dest: Dest,
+    arg: bytes = b"",
+    payload: bytes = b"",
+    body: AsyncIterator[bytes] | None = None,
+) -> Outgoing:
     """Spell the destination, and put the call together."""
     name = f"uuid:{dest.value}" if isinstance(dest, QubeUuid) else dest
     if not method.isascii() or not name.isascii():
         raise ProtocolError("request", "the method or the destination is not ASCII")
-    return Outgoing(method, arg, name.encode("ascii"), payload)
+    return Outgoing(method, arg, name.encode("ascii"), payload, body)
 
 
 async def messages(transport: Transport, outgoing: Outgoing) -> AsyncGenerator[Message, None]:

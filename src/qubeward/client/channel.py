@@ -33,6 +33,8 @@ class Outgoing:
     arg: bytes
     dest: bytes
     payload: bytes
+    #: What comes after the payload, however long it is.
+    body: AsyncIterator[bytes] | None = None
 
     def encode(self, source: str) -> bytes:
         """Spell the whole request, for channels where the caller says who it is."""
@@ -69,14 +71,20 @@ class UnixSocket:
         """Make one connection, as the protocol wants for each call."""
         request = call.encode(self.source)
         reader, writer = await self._connect()
+        sending: asyncio.Future[None] | None = None
         try:
-            # A server that refuses the connection answers at once, and may not read any more.
-            with contextlib.suppress(OSError):
-                writer.write(request)
-                await writer.drain()
-                writer.write_eof()
+            if call.body is None:
+                await _send(writer, request, None)
+            else:  # beside reading: a server that refuses a long payload answers in its middle
+                sending = asyncio.ensure_future(_send(writer, request, call.body))
             yield self._chunks(reader)
+        except BaseException:
+            if sending is not None and sending.done() and (error := sending.exception()):
+                raise error from None  # the caller's own body raised it; the rest follows from that
+            raise
         finally:
+            if sending is not None:
+                sending.cancel()
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
@@ -111,6 +119,30 @@ class UnixSocket:
             if not chunk:
                 return
             yield chunk
+
+
+async def _send(
+    writer: asyncio.StreamWriter, request: bytes, body: AsyncIterator[bytes] | None
+) -> None:
+    # A server that refuses the connection answers at once, and may not read any more.
+    with contextlib.suppress(ConnectionError):
+        writer.write(request)
+        await writer.drain()
+        if body is not None:
+            await _send_body(writer, body)
+        writer.write_eof()
+
+
+async def _send_body(writer: asyncio.StreamWriter, body: AsyncIterator[bytes]) -> None:
+    is_whole = False
+    try:
+        async for chunk in body:
+            writer.write(chunk)
+            await writer.drain()
+        is_whole = True
+    finally:
+        if not is_whole:  # an ordinary end would pass for the end of the data
+            writer.transport.abort()
 
 
 @dataclass(frozen=True, slots=True)

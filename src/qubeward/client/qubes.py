@@ -1,17 +1,20 @@
 """Qubes as objects: what may be done with each, and which there are."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from ..errors import ProtocolError, QubeNotFoundError
-from ..names import ADMIN, ClassName, LabelName, QubeName
-from ..spec import vm
-from ..spec.vm_body import Figures, NewQube, PowerState, Row, ShutdownOptions
+from ..names import ADMIN, ClassName, LabelName, PoolName, QubeName, VolumeName
+from ..spec import vm, volume
+from ..spec.new_qube import NewClone, NewQube
+from ..spec.vm_body import Figures, PowerState, Row, ShutdownOptions
 from ..wire.dialect import Dialect
 from .call import Client, Dest
 from .errors import NoReplyInTimeError
 from .properties import Features, Notes, Properties, Tags
+from .volumes import Volume
 
 #: Seconds between two looks at a qube that shuts down, where the server can't wait for us.
 _LOOK_S: Final = 0.25
@@ -43,6 +46,24 @@ class Qube:
     def notes(self) -> Notes:
         """The notes kept about it."""
         return Notes(self.client, self.dest)
+
+    def volume(self, name: str) -> Volume:
+        """Return one of its volumes."""
+        return Volume(self.client, self.dest, name)
+
+    async def volumes(self) -> tuple[VolumeName, ...]:
+        """List its volumes, in the order of its disks."""
+        return await self.client.call(volume.LIST, self.dest, None)
+
+    async def clone(self, name: str, pools: Mapping[str, str] | None = None) -> "Qube":
+        """Make a qube like it, with what its volumes held at its last stop.
+
+        `pools`: as for `Qubes.create`.
+        """
+        new = NewClone(QubeName(name), _placed(pools))
+        row = vm.CLONE_IN_POOL if new.pools else vm.CLONE
+        await self.client.call(row, self.dest, None, new)
+        return Qube(self.client, name)
 
     async def row(self) -> Row:
         """Return its name, class, state and uuid; raise `QubeNotFoundError` if it isn't there."""
@@ -105,6 +126,14 @@ class Qube:
         return await self.client.call(vm.CONSOLE, self.dest)
 
 
+def _placed(pools: Mapping[str, str] | None) -> tuple[tuple[str, PoolName], ...]:
+    return tuple((volume_name, PoolName(pool)) for volume_name, pool in (pools or {}).items())
+
+
+def _new(name: str, label: str, pools: Mapping[str, str] | None) -> NewQube:
+    return NewQube(QubeName(name), LabelName(label), _placed(pools))
+
+
 @dataclass(frozen=True, slots=True)
 class Qubes:
     """All qubes that the caller may see."""
@@ -119,14 +148,23 @@ class Qubes:
         return await self.client.call(vm.LIST, ADMIN, None, timeout_s=timeout_s)
 
     async def create(
-        self, name: str, *, klass: str, label: str, template: str | None = None
+        self,
+        name: str,
+        *,
+        klass: str,
+        label: str,
+        template: str | None = None,
+        pools: Mapping[str, str] | None = None,
     ) -> Qube:
-        """Create one; without `template`, from the default one if its class has templates."""
-        row = vm.CREATE.get(ClassName(klass))
+        """Create one; without `template`, from the default one if its class has templates.
+
+        `pools` are the names of pools by those of volumes; that of no name is for all volumes.
+        """
+        row = (vm.CREATE_IN_POOL if pools else vm.CREATE).get(ClassName(klass))
         if row is None:
             raise ProtocolError("class", "no such class of qube, or nobody may create it")
         base = None if template is None else QubeName(template)
-        await self.client.call(row, ADMIN, base, NewQube(QubeName(name), LabelName(label)))
+        await self.client.call(row, ADMIN, base, _new(name, label, pools))
         return self[name]
 
     @property

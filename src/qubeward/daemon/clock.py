@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from ..names import PropertyName
 from ..ops.consoles import trim_all
 from ..ops.observe import take_figures
+from ..ops.space import SpaceWatch
 from ..ops.steps import survive
 from ..ops.world import World
 from ..server.unix import Listener
 from .systemd import notify, watchdog_interval_s
 
 _SWEEP_S = 1.0
+_SPACE_S = 10.0
+_RECORDS_S = 2.0
 
 
 async def keep_time(listeners: Sequence[Listener]) -> None:
@@ -35,6 +38,22 @@ async def keep_figures(world: World) -> None:
         await survive(_round(world), "figures")
         chosen = world.system.value(None, PropertyName("stats_interval"))
         await asyncio.sleep(max(1, chosen if isinstance(chosen, int) else 3))
+
+
+async def keep_space(world: World) -> None:
+    """Look at the free space of pools, and at those that could not be opened."""
+    watch = SpaceWatch(world)
+    while True:
+        await survive(watch.look(), "space")
+        await asyncio.sleep(_SPACE_S)
+
+
+async def keep_records(world: World) -> None:
+    """Write the records of what has changed, soon after it has."""
+    await survive(world.records.note_stale(), "records")
+    while True:
+        await survive(world.records.flush(), "records")
+        await asyncio.sleep(_RECORDS_S)
 
 
 async def _round(world: World) -> None:

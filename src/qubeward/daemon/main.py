@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import fcntl
 import gc
 import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,6 +15,8 @@ from ..bus import Bus
 from ..errors import AdminError, StoreError
 from ..extensions import EXTENSIONS
 from ..hooks import Hooks
+from ..host.lock import LockHeldError, hold_lock
+from ..host.threads import Threads
 from ..hypervisor.driver import DomainChange, Hypervisor
 from ..model.system import Host, System
 from ..ops.background import Background
@@ -35,8 +35,8 @@ from ..store.memory import MemoryBackend
 from ..store.sqlite import SqliteBackend, StoreUnusableError
 from ..store.transaction import Backend, Ledger, Rows
 from ..wire.dialect import Dialect
-from . import drivers, fresh, log
-from .clock import keep_figures, keep_time
+from . import drivers, fresh, log, services
+from .clock import keep_figures, keep_records, keep_space, keep_time
 from .config import Config, ConfigError, load
 from .systemd import notify
 
@@ -48,6 +48,12 @@ SOCKETS = (
     ("run/qubesd.internal.sock", Endpoint(Dialect.R4, judged=True, internal=True)),
     ("run/qubeward/draft.sock", Endpoint(Dialect.DRAFT, judged=True)),
 )
+
+
+#: Held by the one daemon of a root, with its process number.
+LOCK = "run/qubeward/daemon.lock"
+#: Payloads that are being written to volumes at a time, while their bytes come.
+_RECEIVERS = 8
 
 
 class RootUnusableError(Exception):
@@ -80,28 +86,18 @@ def run(root: Path, overrides: Sequence[str] = ()) -> int:
 
 def _only_one(root: Path) -> IO[str]:
     """Hold the lock of the root until the process ends."""
-    path = root / "run/qubeward/daemon.lock"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = path.open("a+", encoding="ascii")
+        return hold_lock(root / LOCK)
     except PermissionError as error:
         raise RootUnusableError(
             f"{error.filename}: not allowed to write there: run the daemon as root, or give it a "
             "directory of your own with --root DIR"
         ) from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.seek(0)
-        pid = handle.read().strip() or "unknown"
-        handle.close()
+    except LockHeldError as error:
         raise AlreadyRunningError(
-            f"another daemon (process {pid}) serves {root}: stop it first, or use another --root"
+            f"another daemon (process {error.pid}) serves {root}: stop it first, or use another "
+            "--root"
         ) from None
-    handle.truncate(0)
-    handle.write(f"{os.getpid()}\n")
-    handle.flush()
-    return handle
 
 
 def _backend(root: Path, config: Config) -> Backend:
@@ -138,6 +134,8 @@ class Daemon:
             else:
                 background.create_chore(keep_time(listeners))
                 background.create_chore(keep_figures(world))
+                background.create_chore(keep_space(world))
+                background.create_chore(keep_records(world))
                 gc.freeze()  # the model stays: don't search it for garbage again and again
                 notify("READY=1", f"STATUS=Serving {self.root}")
                 logger.info("ready, serving %s", self.root)
@@ -149,6 +147,7 @@ class Daemon:
                 await background.drain(self.config["server.stop_grace_s"])
                 with contextlib.suppress(StoreError):
                     await world.journal.stored()  # whoever waits for it is answered
+                await world.records.flush()
         with contextlib.suppress(AdminError):
             await self.hypervisor.close()
         self.backend.close()
@@ -158,8 +157,9 @@ class Daemon:
 
     async def _start(self, background: Background) -> tuple[World, list[Listener]]:
         world, ledger, hooks, rows = await self._assemble(background)
+        is_new = not rows.get("qube")
         world.consoles.mkdir(mode=0o711, parents=True, exist_ok=True)
-        await world.pools.open_all()
+        await world.pools.open_all(new=is_new)
         await recover(world, rows.get("journal", ()), rows.get("running", ()))
         await world.journal.stored()
         streams = Streams(world.bus)
@@ -194,6 +194,7 @@ class Daemon:
         world = World(
             system, self.hypervisor, pools, journal, bus, self.agents, background, self.root
         )
+        ledger.on_stored = world.records.note
         worlds.append(world)
         for change in waiting:
             on_change(world, change)
@@ -206,12 +207,15 @@ class Daemon:
             header_bytes=config["server.header_bytes"],
             read_deadline_s=config["server.read_deadline_s"],
             write_deadline_s=config["server.write_deadline_s"],
+            stream_idle_s=config["server.stream_idle_s"],
             connections=min(config["server.connections"], most_connections(len(SOCKETS))),
         )
         admitted = administrators(config["server.group"])
+        receiving = Threads("incoming", _RECEIVERS)
+        await asyncio.to_thread(services.install, self.root, self.root / SOCKETS[0][0])
         listeners = []
         for name, endpoint in SOCKETS:
-            listener = Listener(corridor, endpoint, limits, admitted)
+            listener = Listener(corridor, endpoint, limits, admitted, receiving)
             await listener.open(self.root / name, admitted.group)
             listeners.append(listener)
         return listeners

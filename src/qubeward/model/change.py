@@ -192,8 +192,20 @@ class Change:
 
     def add_pool(self, pool: Pool) -> None:
         """Add a storage pool."""
+        self.set_pool(pool)
+        self.tell(facts.PoolAdded(None, pool.name))
+
+    def set_pool(self, pool: Pool) -> None:
+        """Replace a pool's configuration."""
         self._put(self.system.pools, pool.name, pool)
         self.write("pool", (pool.name,), (pool.driver, dict(pool.options)))
+
+    def remove_pool(self, pool: Pool) -> None:
+        """Remove a pool that keeps nothing."""
+        self.tell(facts.PoolRemoving(None, pool.name))
+        self._drop(self.system.pools, pool.name)
+        self.write("pool", (pool.name,), None)
+        self.tell(facts.PoolRemoved(None, pool.name))
 
     def set_counter(self, name: str, value: int) -> None:
         """Keep a number that must never go back, such as the last disposable's."""

@@ -18,7 +18,8 @@ Properties = Mapping[PropertyName, PropertyValue]
 class Qube:
     """A qube. Changed by `Change` alone; `power` by who observes the hypervisor.
 
-    `properties` holds those that are set; what the others are is computed.
+    `properties` holds those that are set; what the others are is computed. `trouble` is set by
+    who opens pools.
     """
 
     uuid: UUID
@@ -31,8 +32,15 @@ class Qube:
     notes: str = ""
     volumes: dict[VolumeName, Volume] = field(default_factory=dict)
     power: Power = field(default_factory=Power)
+    #: Why its volumes can't be used: empty, or the trouble of a pool. Never stored.
+    trouble: str = ""
 
     @property
     def state(self) -> PowerState:
-        """Return the state that the wire shows: a qube without a domain always runs."""
-        return self.power.state if self.klass.runs else PowerState.RUNNING
+        """Return the state that the wire shows.
+
+        A qube without a domain always runs; one that is off and whose volumes can't be used is NA.
+        """
+        if not self.klass.runs:
+            return PowerState.RUNNING
+        return PowerState.NA if self.trouble and self.power.is_halted else self.power.state

@@ -17,7 +17,10 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """One volume of a qube, as configured. `source` is the vid that a snapshot copies."""
+    """One volume of a qube, as configured. `source` is the vid that a snapshot copies.
+
+    `ephemeral` None: as its pool says of volatile volumes.
+    """
 
     name: VolumeName
     pool: PoolName
@@ -28,7 +31,12 @@ class Volume:
     save_on_stop: bool = False
     snap_on_start: bool = False
     revisions_to_keep: int = 1
-    ephemeral: bool = False
+    ephemeral: bool | None = None
+
+    @property
+    def is_volatile(self) -> bool:
+        """Tell whether it is fresh and empty at each start."""
+        return not self.save_on_stop and not self.snap_on_start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,55 +1,118 @@
 """Make a qube with its volumes, or leave nothing; remove one, or finish removing it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from uuid import uuid4
 
 from ..errors import (
-    BadValueError,
-    LabelNotFoundError,
     NotHaltedError,
-    PropertyValueError,
-    ProtocolError,
     QubeExistsError,
     QubeInUseError,
     QubeNotFoundError,
+    StorageError,
 )
-from ..facts import PropertyValue, VolumesRemoved
+from ..facts import VolumesRemoved
 from ..model.change import Change
 from ..model.qube import Qube
-from ..model.system import System
-from ..model.volume import ROOT, Volume, plans
-from ..names import ADMIN, PoolName, PropertyName, QubeName, VolumeName
+from ..model.volume import ROOT
+from ..names import ADMIN, LabelName, PropertyName, QubeName
 from ..spec.classes import DISP_VM, TEMPLATE_VM, QubeClass
-from ..spec.vm_body import NewQube
-from . import consoles
+from ..spec.new_qube import NewClone, NewQube
+from . import consoles, space
+from .compose import check_references, clone_of, compose, next_dispid, saved
+from .imports import drop_abandoned
+from .incoming import Incoming
 from .steps import Plan, Step, run
+from .volume import check_readable, copy
 from .world import World
 
 _P = PropertyName
-_DISPIDS = range(1001, 10000)
+#: The label of templates that are made of an image alone.
+_TEMPLATE_LABEL = LabelName("black")
 
 
 async def create(
     world: World, source: QubeName, klass: QubeClass, template: QubeName | None, new: NewQube
 ) -> Qube:
     """Make a qube of a class for `source`. The name is taken from the first moment."""
-    qube = _compose(world.system, klass, template, new)
-    if qube.name in world.system.qubes or qube.name in world.reserved:
-        raise QubeExistsError(qube.name)
-    world.reserved.add(qube.name)
+    qube = compose(world, klass, template, new)
+    with _reserved(world, qube.name):
+        async with world.lanes.hold(qube.uuid, qube.name, "create"):
+            await _make(world, source, qube)
+    return qube
+
+
+async def create_template(
+    world: World, source: QubeName, name: QubeName, incoming: Incoming
+) -> Qube:
+    """Make a template whose root volume is what comes in."""
+    qube = compose(world, TEMPLATE_VM, None, NewQube(name, _TEMPLATE_LABEL))
+
+    async def receive() -> None:
+        root = qube.volumes[ROOT]
+        driver, spec = world.pools.driver(root.pool), world.pools.spec(root)
+        into = await driver.import_begin(spec, root.size_bytes)
+        with world.operations.begin("import", name, ROOT, None) as operation:
+            limit = None if into.is_file() else root.size_bytes
+            came = await incoming.pour(into, limit, operation)
+        if not came:
+            raise StorageError(f"volume {ROOT} of {name}", "the payload is empty")
+        await driver.import_end(spec, success=True)
+        qube.volumes[ROOT] = replace(root, size_bytes=await driver.size_bytes(spec))
+
+    with _reserved(world, qube.name):
+        async with world.lanes.hold(qube.uuid, qube.name, "create"):
+            await _make(world, source, qube, Step("root", receive))
+    return qube
+
+
+async def clone(world: World, source: QubeName, original: Qube, new: NewClone) -> Qube:
+    """Make a qube like another one, with what that one's volumes held at its last stop."""
+    qube = clone_of(world, original, new)
+
+    async def fill() -> None:
+        for volume in saved(qube):
+            origin = original.volumes[volume.name]
+            check_readable(original, origin)
+            await copy(world, qube.name, volume, origin)
+            spec = world.pools.spec(volume)
+            await world.pools.driver(volume.pool).import_end(spec, success=True)
+
+    with _reserved(world, qube.name):
+        async with world.lanes.hold_all((original.uuid, qube.uuid), "clone"):
+            if world.system.by_uuid.get(original.uuid) is not original:
+                raise QubeNotFoundError(original.name)
+            await _make(world, source, qube, Step("contents", fill))
+    return qube
+
+
+@contextmanager
+def _reserved(world: World, name: QubeName) -> Iterator[None]:
+    if name in world.system.qubes or name in world.reserved:
+        raise QubeExistsError(name)
+    world.reserved.add(name)
+    try:
+        yield
+    finally:
+        world.reserved.discard(name)
+
+
+async def _make(world: World, source: QubeName, qube: Qube, *more: Step) -> None:
+    """Make a qube's volumes, do what else it takes, and let it be; or leave nothing of it."""
+    await space.require(world, (volume.pool for volume in saved(qube)))
 
     async def make() -> None:
-        await world.pools.create(qube)
+        await world.pools.create(qube.volumes.values())
 
     async def unmake() -> None:
         await world.pools.remove(_where(qube))
 
     def land(change: Change) -> None:
         # While volumes were made, others may have taken the numbers, or removed what it needs.
-        world.system.label(str(qube.properties[_P("label")]))
-        if _P("template") in qube.properties:
-            _template(world.system, klass, QubeName(str(qube.properties[_P("template")])))
-        if klass is DISP_VM:
-            qube.properties[_P("dispid")] = dispid = _next_dispid(world.system)
+        check_references(world.system, qube)
+        if qube.klass is DISP_VM:
+            qube.properties[_P("dispid")] = dispid = next_dispid(world.system)
             change.set_counter("dispid", dispid)
         qube.qid = world.system.free_qid()
         qube.properties[_P("qid")] = qube.qid
@@ -57,92 +120,18 @@ async def create(
         change.add_qube(qube)
 
     about: dict[str, object] = {"name": qube.name, "uuid": str(qube.uuid), "volumes": _where(qube)}
+    plan = Plan("create", about, (Step("volumes", make, unmake), *more), land)
+    used = {volume.pool for volume in qube.volumes.values()}
+    world.busy_pools.update(used)
     try:
-        async with world.lanes.hold(qube.uuid, qube.name, "create"):
-            await run(Plan("create", about, (Step("volumes", make, unmake),), land), world.journal)
+        await run(plan, world.journal)
     finally:
-        world.reserved.discard(qube.name)
-    return qube
+        world.busy_pools.subtract(used)
+    await world.records.write(qube)
 
 
 def _where(qube: Qube) -> dict[str, str]:
     return {volume.vid: volume.pool for volume in qube.volumes.values()}
-
-
-def _compose(system: System, klass: QubeClass, template: QubeName | None, new: NewQube) -> Qube:
-    try:
-        label = system.label(new.label)
-    except LabelNotFoundError:
-        raise ProtocolError("payload", "no such label") from None  # as R4 has it: vector 1355
-    base = None if klass.template is None else _template(system, klass, template)
-    qube = Qube(uuid4(), new.name, 0, klass)
-    properties: dict[str, PropertyValue] = {
-        "name": qube.name,
-        "qid": 0,
-        "uuid": str(qube.uuid),
-        "label": label.name,
-    }
-    if base is not None:
-        properties["template"] = base.name
-    if klass is DISP_VM:
-        properties["dispid"] = _next_dispid(system)
-    qube.properties.update((_P(key), value) for key, value in properties.items())
-    qube.volumes.update((volume.name, volume) for volume in _volumes(system, qube, base))
-    return qube
-
-
-def _template(system: System, klass: QubeClass, name: QubeName | None) -> Qube:
-    if name is None:
-        default = _P("default_dispvm" if klass is DISP_VM else "default_template")
-        value = system.value(None, default)
-        if value is None:
-            raise BadValueError("template", f"none is named, and {default} is not set")
-        name = QubeName(str(value))
-    template = system.qubes.get(name)
-    if template is None:
-        raise QubeNotFoundError(name)
-    if template.klass.name != klass.template:
-        if klass is DISP_VM:
-            raise BadValueError("template", f"{name} is not a template for disposables")
-        raise PropertyValueError("template", f"allowed: a {klass.template}")
-    if klass is DISP_VM and not system.value(template, _P("template_for_dispvms")):
-        raise BadValueError("template", f"{name} is not a template for disposables")
-    return template
-
-
-def _next_dispid(system: System) -> int:
-    """Return the number after the last one given, so that none is used again soon."""
-    taken = {q.properties.get(_P("dispid")) for q in system.qubes.values() if q.klass is DISP_VM}
-    last = system.counters.get("dispid", _DISPIDS.start - 1)
-    for step in range(1, len(_DISPIDS) + 1):
-        dispid = _DISPIDS[(last - _DISPIDS.start + step) % len(_DISPIDS)]
-        if dispid not in taken:
-            return dispid
-    raise BadValueError("dispid", "all numbers of disposables are in use")
-
-
-def _volumes(system: System, qube: Qube, base: Qube | None) -> list[Volume]:
-    folder = "vm-templates" if qube.klass is TEMPLATE_VM else "appvms"
-    made: list[Volume] = []
-    for plan in plans(qube.klass):
-        pool = PoolName(str(system.value(None, _P(f"default_pool_{plan.name}"))))
-        size_bytes, source = plan.size_bytes, None
-        if plan.snap_on_start and base is not None:
-            origin = base.volumes[plan.name]
-            source = origin.source if plan.name == ROOT and origin.snap_on_start else origin.vid
-            pool, size_bytes = origin.pool, origin.size_bytes
-        made.append(
-            Volume(
-                name=VolumeName(plan.name),
-                pool=pool,
-                vid=f"{folder}/{qube.name}/{plan.name}",
-                size_bytes=size_bytes,
-                source=source,
-                save_on_stop=plan.save_on_stop,
-                snap_on_start=plan.snap_on_start,
-            )
-        )
-    return made
 
 
 def _check_unused(world: World, qube: Qube) -> None:
@@ -164,10 +153,9 @@ async def remove(world: World, qube: Qube) -> None:
     The entry goes first; then what it had on disk. A crash between is finished at the next start.
     """
     _check_unused(world, qube)
-    async with world.lanes.hold(qube.uuid, qube.name, "remove"):
-        if world.system.by_uuid.get(qube.uuid) is not qube:  # another may have its name by now
-            raise QubeNotFoundError(qube.name)
+    async with world.hold(qube, "remove"):
         _check_unused(world, qube)
+        await drop_abandoned(world, qube)
         world.reserved.add(qube.name)  # until the volumes are gone, nobody may make them again
         try:
             entry = str(uuid4())
@@ -183,7 +171,8 @@ async def remove(world: World, qube: Qube) -> None:
 
 async def finish_removal(world: World, name: QubeName, volumes: dict[str, str], entry: str) -> None:
     """Remove what a removed qube had on disk, and end the journal's entry."""
-    await world.pools.remove(volumes)
+    async with world.records.lock:  # else one might be written where a volume was
+        await world.pools.remove(volumes)
     consoles.remove(world.consoles, name)
     with world.system.change() as change:
         change.tell(VolumesRemoved(name))

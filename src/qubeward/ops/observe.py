@@ -13,7 +13,7 @@ from ..facts import (
     QubeUnpaused,
     StateChanged,
 )
-from ..hypervisor.driver import DomainChange, DomainInfo, DomainState
+from ..hypervisor.driver import IO_ERROR, DomainChange, DomainInfo, DomainState
 from ..model.power import Power
 from ..model.qube import Qube
 from ..names import PropertyName
@@ -61,6 +61,8 @@ def on_change(world: World, change: DomainChange) -> None:
             gone.set()
         return
     if change.state is not None:
+        if change.reason == IO_ERROR:
+            log.warning("%s is paused: one of its disks is full, or fails", qube.name)
         note_state(world, qube, _STATES[change.state])
     elif not qube.power.is_halted:
         log.info("%s is gone: %s", qube.name, change.reason or "no reason given")
@@ -105,6 +107,8 @@ async def put_away(world: World, qube: Qube, *, ran: bool = True) -> None:
         await world.pools.stop(qube)
     except AdminError:
         log.exception("the volumes of %s; tried again at its next start", qube.name)
+    else:
+        world.tasks.create_chore(world.pools.tidy(qube))
     qube.power = Power()
     try:
         with world.system.change() as change:

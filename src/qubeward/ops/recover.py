@@ -8,10 +8,12 @@ from uuid import UUID
 from ..errors import AdminError
 from ..hypervisor.driver import DomainInfo, DomainState
 from ..model.qube import Qube
-from ..names import QubeName
+from ..names import QubeName, VolumeName
 from ..spec.vm_body import PowerState
+from . import pool
 from .create import finish_removal
 from .observe import note_figures, note_state, put_away
+from .volume import adopt, adopt_size_now
 from .world import World
 
 log = logging.getLogger(__name__)
@@ -90,8 +92,12 @@ async def _settle(
             left = _unclaimed(world, about["volumes"])
             await finish_removal(world, QubeName(about["name"]), left, entry)
             return
-        case "import":
-            await _drop_import(world, about)
+        case "import" | "resize" | "revert" | "clear" | "clone":
+            await _adopt_volume(world, plan, about)
+        case "pool-add":
+            await pool.recover_add(world, about)
+        case "pool-remove":
+            await pool.recover_remove(world, about)
         case "start":
             pass  # adopted or undone above
         case _:
@@ -100,14 +106,13 @@ async def _settle(
     await world.journal.close(entry)
 
 
-async def _drop_import(world: World, about: dict[str, Any]) -> None:
+async def _adopt_volume(world: World, plan: str, about: dict[str, Any]) -> None:
+    """Settle what was to switch a volume's content or size: it was done, or it wasn't."""
     qube = world.system.by_uuid.get(UUID(about["uuid"]))
-    volume = qube.volumes.get(about["volume"]) if qube else None
-    if qube is not None and volume is not None:
-        log.info("the import of %s of %s was cut off; dropping it", about["volume"], about["name"])
-        driver, spec = world.pools.driver(volume.pool), world.pools.spec(volume)
-        await driver.import_end(spec, success=False)
-        size_bytes = await driver.size_bytes(spec)
-        if size_bytes != volume.size_bytes:  # the switch was done, and the new size not stored
-            with world.system.change() as change:
-                world.resize(change, qube, volume, size_bytes)
+    if qube is None:
+        return
+    log.info("the %s of %s of %s was cut off", plan, about["volume"], about["name"])
+    if qube.power.is_halted:
+        await adopt(world, qube, VolumeName(about["volume"]))
+    elif plan == "resize":
+        await adopt_size_now(world, qube, VolumeName(about["volume"]))

@@ -34,10 +34,12 @@ from ..model.qube import Qube
 from ..names import FeatureName, PropertyName
 from ..spec.vm_body import PowerState
 from ..storage.driver import BlockImage
+from . import space
 from .imports import drop_abandoned
 from .lanes import Hold
 from .observe import RUNTIME, note_figures, put_away, until_off
 from .steps import Plan, Step, run
+from .volume import check_sources
 from .world import World
 
 log = logging.getLogger(__name__)
@@ -127,7 +129,11 @@ class _Start:
         system, qube = self._world.system, self._qube
         if qube.klass.template is not None and feature.template_of(system, qube) is None:
             raise NoTemplateError(qube.name)
+        if qube.trouble:
+            raise QubeError(qube.name, qube.trouble)
         await drop_abandoned(self._world, qube)
+        check_sources(self._world, qube)
+        await space.require(self._world, (volume.pool for volume in qube.volumes.values()))
         others = (q for q in system.qubes.values() if q is not qube and not q.power.is_halted)
         used_mib = sum(other.power.memory_kib for other in others) // 1024
         if used_mib + self._number("memory") > system.host.memory_mib:
@@ -154,6 +160,7 @@ class _Start:
                     path=str(image.path),
                     format=image.format,
                     read_only=image.read_only,
+                    key=image.key,
                 )
                 for name, image in self._images.items()
             ],

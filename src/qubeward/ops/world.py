@@ -1,23 +1,30 @@
 """What operations work with: the model and the mechanisms, as the daemon assembled them."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
 from ..bus import Bus
+from ..errors import QubeNotFoundError
 from ..facts import Fact
+from ..host.threads import Threads
 from ..hypervisor.driver import Hypervisor
 from ..model.change import Change
 from ..model.qube import Qube
 from ..model.system import System
 from ..model.volume import Volume
-from ..names import QubeName, VolumeName
+from ..names import PoolName, QubeName, VolumeName
 from .journal import Journal
-from .lanes import Lanes
+from .lanes import Hold, Lanes
 from .pools import Pools
+from .progress import Operations
+from .records import Records
+from .tokens import Tokens
 
 
 class Agents(Protocol):
@@ -39,11 +46,28 @@ class Tasks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """An import under way: its entry in the journal, the new size, and the file being filled."""
+    """An import under way: its entry in the journal, the new size, and the file being filled.
+
+    `received`: by this daemon itself, from a call's payload; else by a program of the host.
+    """
 
     entry: str
     size_bytes: int
     path: Path
+    received: bool = False
+
+
+@dataclass(slots=True)
+class Export:
+    """A volume that is being read: where, and by how many. The lock is for begin and end."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    path: Path | None = None
+    readers: int = 0
+
+
+#: Copies of volumes between pools at a time.
+_COPIES = 4
 
 
 @dataclass(slots=True)
@@ -64,27 +88,58 @@ class World:
     root: Path
     lanes: Lanes = field(default_factory=Lanes)
     reserved: set[QubeName] = field(default_factory=set)
+    #: Pools that are being added or cleared, and those in which something is being made.
+    new_pools: set[PoolName] = field(default_factory=set)
+    busy_pools: Counter[PoolName] = field(default_factory=Counter)
     _until_halted: dict[UUID, list[asyncio.Future[None]]] = field(default_factory=dict)
     imports: dict[tuple[UUID, VolumeName], Import] = field(default_factory=dict)
+    exports: dict[tuple[PoolName, str], "Export"] = field(default_factory=dict)
+    copying: Threads = field(default_factory=lambda: Threads("copy", _COPIES))
+    records: Records = field(init=False)
+    tokens: Tokens = field(default_factory=Tokens)
+    operations: Operations = field(default_factory=Operations)
     #: Domains that a start is making: what the hypervisor says of them is the start's business.
     starting: dict[UUID, asyncio.Event] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.records = Records(self.system, self.pools, self.root)
 
     @property
     def consoles(self) -> Path:
         """Return the directory of the qubes' console logs."""
         return self.root / "var/log/qubeward/console"
 
+    @asynccontextmanager
+    async def hold(self, qube: Qube, reason: str) -> AsyncIterator[Hold]:
+        """Hold a qube's lane; raise `QubeNotFoundError` if it was removed meanwhile."""
+        async with self.lanes.hold(qube.uuid, qube.name, reason) as hold:
+            if self.system.by_uuid.get(qube.uuid) is not qube:
+                raise QubeNotFoundError(qube.name)
+            yield hold
+
+    def wire_path(self, path: Path) -> str:
+        """Return a path as the wire has it: with the root as `/`; a device's is as it is."""
+        try:
+            return f"/{path.relative_to(self.root)}"
+        except ValueError:
+            return str(path)
+
     def announce(self, fact: Fact) -> None:
         """Tell of something at once; nothing of it is stored."""
         self.bus.publish(self.system.sequence, fact)
 
     def resize(self, change: Change, qube: Qube, volume: Volume, size_bytes: int) -> None:
-        """Note a volume's new size, and that of the volumes that are snapshots of it."""
+        """Note a volume's new size, and that of the volumes that are snapshots of it.
+
+        A snapshot that was made larger than its source was stays as large.
+        """
         change.set_volume(qube, replace(volume, size_bytes=size_bytes))
         for other in self.system.qubes.values():
             for below in tuple(other.volumes.values()):
                 if below.pool == volume.pool and below.source == volume.vid:
-                    change.set_volume(other, replace(below, size_bytes=size_bytes))
+                    is_larger = below.size_bytes > volume.size_bytes
+                    size = max(below.size_bytes, size_bytes) if is_larger else size_bytes
+                    change.set_volume(other, replace(below, size_bytes=size))
 
     async def until_halted(self, qube: Qube) -> None:
         """Return once the qube is off and its volumes are put away."""

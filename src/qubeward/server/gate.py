@@ -16,12 +16,13 @@ from ..errors import (
 from ..hooks import Asked, Guard, Hooks
 from ..model.qube import Qube
 from ..names import ADMIN, ADMIN_UUID, QUBE_REF, QubeName, QubeRef, QubeUuid
+from ..ops.incoming import NOTHING_INCOMING, Incoming
 from ..ops.world import World
 from ..spec import AnyMethod
-from ..spec.method import ByArgument, Dest, PerDialect
+from ..spec.method import ByArgument, Dest, PerDialect, Stream
 from ..untrusted import Codec, Untrusted
 from ..wire.dialect import Dialect
-from ..wire.request import Request
+from ..wire.request import Head, Request
 
 _ADMIN_REFS = (ADMIN, QubeUuid(ADMIN_UUID))
 
@@ -70,12 +71,14 @@ class Admission:
 
     route: AnyRoute
     arg: Codec[Any]
-    payload: Codec[Any] | ByArgument[Any, Any]
+    payload: Codec[Any] | ByArgument[Any, Any]  # of a stream, its head's
     reply: Codec[Any]
     guards: tuple[Guard, ...]
 
 
 def _spelled(codec: Any, dialect: Dialect) -> Any:
+    if isinstance(codec, Stream):
+        return codec.head
     if not isinstance(codec, PerDialect):
         return codec
     return codec.r4 if dialect is Dialect.R4 else codec.draft
@@ -92,6 +95,19 @@ def _admissions(dialect: Dialect, hooks: Hooks) -> Mapping[bytes, Admission]:
         )
         for name, route in ROUTES.items()
     }
+
+
+def _heads() -> Mapping[bytes, Head]:
+    rows = ((name, route.method.payload) for name, route in ROUTES.items())
+    return {
+        name.encode("ascii"): Head.LINE if payload.is_line else Head.NOTHING
+        for name, payload in rows
+        if isinstance(payload, Stream)
+    }
+
+
+#: Methods whose payload is a stream, and how much of it is wanted to judge the call.
+HEADS: Mapping[bytes, Head] = _heads()
 
 
 def _check_present(text: Untrusted, codec: Codec[Any], what: str) -> None:
@@ -111,8 +127,13 @@ class Gate:
         self._policy = policy
         self._by_dialect = {dialect: _admissions(dialect, hooks) for dialect in Dialect}
 
-    def admit(self, request: Request, endpoint: Endpoint) -> tuple[Admission, Call[Any, Any]]:
-        """Return the call with all that answers it, or raise the `AdminError` that refuses it."""
+    def admit(
+        self, request: Request, endpoint: Endpoint, incoming: Incoming = NOTHING_INCOMING
+    ) -> tuple[Admission, Call[Any, Any]]:
+        """Return the call with all that answers it, or raise the `AdminError` that refuses it.
+
+        `incoming` is the rest of a payload that is a stream; nothing of it is looked at.
+        """
         system = self._world.system
         named = request.source.parse(QUBE_REF)
         dest_ref = request.dest.parse(QUBE_REF)
@@ -129,7 +150,8 @@ class Gate:
         for guard in admission.guards:
             guard(Asked(system, source, method.name, dest, arg, payload))
         shows = _everything if is_admin else partial(self._policy.shows, source, method)
-        return admission, Call(source, dest, arg, payload, self._world, shows)
+        call = Call(source, dest, arg, payload, self._world, shows, incoming)
+        return admission, call
 
     def _parsed(
         self, request: Request, admission: Admission, dest: QubeRef

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from ..api.call import Call
 from ..api.event import wanted
 from ..errors import AdminError, BusyError, InternalError, StoreError
+from ..ops.incoming import Incoming
 from ..ops.journal import Stored
 from ..ops.world import World
 from ..wire.reply import encode_failure, encode_ok
@@ -32,6 +33,16 @@ class Peer(Protocol):
 
     def close_after(self, last: bytes) -> None:
         """Send the last bytes of a stream, and close."""
+
+
+class Arriving(Incoming, Protocol):
+    """The rest of a payload, as the connection has it."""
+
+    def begin(self, rest: bytes) -> None:
+        """Take what was read of it already."""
+
+    def close(self) -> None:
+        """Let go of it, read or not."""
 
 
 class Corridor:
@@ -86,6 +97,33 @@ class Corridor:
             peer.answer(body if error is None else encode_failure(error))
 
         self._ledger.when_stored(self._world.system.sequence, stored)
+
+    def receive(
+        self, reader: RequestReader, endpoint: Endpoint, peer: Peer, incoming: Arriving
+    ) -> None:
+        """Answer a request whose payload is a stream; its beginning is whole."""
+        try:
+            request, rest = reader.begin()
+            incoming.begin(rest)
+            admission, call = self._gate.admit(request, endpoint, incoming)
+        except AdminError as error:
+            body = encode_failure(error)
+        except Exception:  # noqa: BLE001  # the one place that answers for every bug
+            body = _incident()
+        else:
+            self.under_way += 1
+            self._world.tasks.create_task(self._take_in(admission, call, peer, incoming))
+            return
+        incoming.close()
+        self._answer(peer, body)
+
+    async def _take_in(
+        self, admission: Admission, call: Call[Any, Any], peer: Peer, incoming: Arriving
+    ) -> None:
+        try:
+            await self._work(admission, call, peer)
+        finally:
+            incoming.close()
 
     def _open_stream(self, call: Call[Any, Any], peer: Peer) -> None:
         peer.stream(Stream(peer, wanted(call)), self._streams)

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import cast
 
 from ..errors import AdminError, BusyError, PermissionDeniedError, ProtocolError
+from ..host.threads import Threads
 from ..wire.reply import encode_failure
 from ..wire.request import RequestReader
-from .gate import Endpoint
+from .gate import HEADS, Endpoint
+from .incoming import SocketIncoming
 from .peers import Admitted
 from .serve import Corridor
 from .streams import Stream, Streams
@@ -35,6 +37,7 @@ class Limits:
     read_deadline_s: float = 30.0
     write_deadline_s: float = 60.0
     connections: int = 10_000
+    stream_idle_s: float = 300.0
 
 
 def most_connections(sockets: int) -> int:
@@ -54,13 +57,16 @@ def most_connections(sockets: int) -> int:
 class Connection(asyncio.Protocol):
     """One request and its answer, or one stream."""
 
-    __slots__ = ("_closing", "_end_stream", "_listener", "_reader", "_refusal", "_stream",
-                 "_touched", "deadline", "served", "transport")  # fmt: skip
+    __slots__ = ("_closing", "_end_stream", "_lingering", "_listener", "_reader", "_refusal",
+                 "_stream", "_touched", "deadline", "served", "transport")  # fmt: skip
 
     def __init__(self, listener: "Listener") -> None:
         self._listener = listener
         limits = listener.limits
-        self._reader = RequestReader(limit=limits.request_bytes, header_limit=limits.header_bytes)
+        self._reader = RequestReader(
+            limit=limits.request_bytes, header_limit=limits.header_bytes, head_of=HEADS.get
+        )
+        self._lingering = False
         self._refusal: bytes | None = None
         self._stream: Stream | None = None
         self._end_stream: Callable[[], None] | None = None
@@ -81,16 +87,25 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Collect the request; what is too long is read on, and refused at its end."""
         self._touched = True
-        if self._refusal is None:
+        if self._refusal is None and not self.served:
             try:
                 self._reader.feed(data)
             except ProtocolError as error:
                 self._refusal = encode_failure(error)
+                if self._reader.is_stream:  # it may be as long as it likes: answer now
+                    self._lingering = True
+                    self._serve()
+            else:
+                if self._reader.is_ready:
+                    self._receive()
 
     def eof_received(self) -> bool:
         """Serve the request, which is whole now."""
-        self._serve()
-        return True
+        if not self.served and self._refusal is None and self._reader.is_stream:
+            self._receive()
+        else:
+            self._serve()
+        return not (self._lingering and self._closing)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection; its operation goes on, its stream ends."""
@@ -121,9 +136,33 @@ class Connection(asyncio.Protocol):
         else:
             self._listener.corridor.serve(self._reader, self._listener.endpoint, self)
 
+    def _receive(self) -> None:
+        """Have the payload taken in by whoever serves the call: no more of it is read here."""
+        if self.transport is None:
+            return
+        self.served = self._lingering = True
+        self.transport.pause_reading()
+        listener = self._listener
+        fd = self.transport.get_extra_info("socket").fileno()
+        incoming = SocketIncoming(fd, listener.receiving, listener.limits.stream_idle_s)
+        listener.corridor.receive(self._reader, listener.endpoint, self, incoming)
+
     def answer(self, data: bytes) -> None:
         """Send the one answer, and close."""
-        self.close_after(data)
+        if self._lingering:
+            self._linger(data)
+        else:
+            self.close_after(data)
+
+    def _linger(self, last: bytes) -> None:
+        """Send the answer, and read on for a while: closed unread, the sender might not get it."""
+        if self.transport is None or self._closing:
+            return
+        self._closing = True
+        self.deadline = self._listener.now() + self._listener.limits.write_deadline_s
+        self.transport.write(last)
+        self.transport.write_eof()
+        self.transport.resume_reading()
 
     def write(self, data: bytes) -> None:
         """Send bytes of a stream."""
@@ -171,6 +210,11 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     @property
+    def may_expire(self) -> bool:
+        """Tell whether it is its peer whom the connection waits for, not an operation."""
+        return not self.served or self._closing or self.transport is None
+
+    @property
     def has_stream(self) -> bool:
         """Tell whether the connection is a stream of events."""
         return self._stream is not None
@@ -189,13 +233,19 @@ class Listener:
     """One listening socket and its connections."""
 
     def __init__(
-        self, corridor: Corridor, endpoint: Endpoint, limits: Limits, admitted: Admitted
+        self,
+        corridor: Corridor,
+        endpoint: Endpoint,
+        limits: Limits,
+        admitted: Admitted,
+        receiving: Threads | None = None,
     ) -> None:
         self.corridor = corridor
         self.endpoint = endpoint
         self.limits = limits
         self._admitted = admitted
         self._connections: dict[Connection, None] = {}
+        self.receiving = receiving or Threads("incoming", 1)
         self._server: asyncio.Server | None = None
         self._path: Path | None = None
         self.now: Callable[[], float] = asyncio.get_running_loop().time
@@ -238,10 +288,7 @@ class Listener:
         """Expire connections that took too long. Called about once a second."""
         now = self.now()
         for connection in tuple(self._connections):
-            if connection.deadline and connection.deadline <= now and (
-                not connection.served or connection.transport is None
-                or connection.transport.is_closing()
-            ):  # fmt: skip
+            if connection.deadline and connection.deadline <= now and connection.may_expire:
                 connection.expire()
             elif connection.has_hung_up():
                 connection.abort()

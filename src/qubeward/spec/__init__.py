@@ -3,7 +3,19 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from . import describe, event, feature, label, notes, property, tag, vm, volume  # noqa: A004
+from . import (
+    describe,
+    event,
+    feature,
+    label,
+    notes,
+    operation,
+    pool,
+    property,  # noqa: A004
+    tag,
+    vm,
+    volume,
+)
 from .method import AnyMethod
 
 
@@ -23,6 +35,8 @@ METHODS = _index(
     tag.METHODS,
     notes.METHODS,
     volume.METHODS,
+    pool.METHODS,
+    operation.METHODS,
     event.METHODS,
     describe.METHODS,
 )

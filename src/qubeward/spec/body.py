@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from ..errors import ProtocolError
+from ..errors import ForbiddenError, ProtocolError
 from ..untrusted import Codec
 from .method import PerDialect
 
@@ -12,6 +12,7 @@ T = TypeVar("T")
 
 #: What the kernel's file offsets can say (off_t).
 _LARGEST_SIZE: Final = (1 << 63) - 1
+_NAME: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _FLAGS = {b"0": False, b"1": True}
 
 
@@ -91,6 +92,58 @@ SIZE: Final[Codec[int]] = Codec(
 )
 
 
+def _wide_size(raw: bytes) -> int:
+    return _size(raw.strip(b" \t\r\n"))
+
+
+#: As R4's clients and its server have it: surrounding white space is no part of the number.
+WIDE_SIZE: Final[Codec[int]] = Codec(
+    name="bytes",
+    decode=_wide_size,
+    encode=lambda value: str(value).encode(),
+    examples=SIZE.examples,
+    rejects=(b"", b" ", *(bad for bad in SIZE.rejects if bad.strip() == bad)),
+)
+
+_WORDS = {
+    **dict.fromkeys((b"0", b"no", b"false", b"off"), False),
+    **dict.fromkeys((b"1", b"yes", b"true", b"on"), True),
+}
+
+
+def _boolean(raw: bytes) -> bool:
+    try:
+        return _WORDS[raw.lower()]
+    except KeyError:
+        raise ProtocolError("boolean", "allowed: 0 no false off 1 yes true on") from None
+
+
+BOOLEAN: Final[Codec[bool]] = Codec(
+    name="True|False",
+    decode=_boolean,
+    encode=lambda value: str(value).encode(),
+    examples=(True, False),
+    rejects=(b"", b"2", b"maybe", b" True", b"\xff"),
+)
+
+
+def _pair(raw: bytes) -> tuple[str, str]:
+    key, equals, value = _printable(raw).partition("=")
+    if not equals or not key:
+        raise ProtocolError("line", "expected: name=value")
+    return key, value
+
+
+#: One `name=value`; the value may have more of `=`, and may be empty.
+PAIR: Final[Codec[tuple[str, str]]] = Codec(
+    name="property=value",
+    decode=_pair,
+    encode=lambda pair: f"{pair[0]}={pair[1]}".encode("ascii"),
+    examples=(("driver", "file"), ("source", "")),
+    rejects=(b"", b"garbage", b"=x", b"a=\xff"),
+)
+
+
 def lines(item: Codec[T]) -> Codec[tuple[T, ...]]:
     """Return the codec of a list with one item and a line feed a row."""
 
@@ -142,6 +195,27 @@ def entry(item: Codec[T]) -> PerDialect[T | None]:
         may_be_empty=True,
     )
     return PerDialect(r4=nothing, draft=optional(item))
+
+
+def known(name: str, make: Callable[[str], T], *examples: T) -> Codec[T]:
+    """Return a codec of the name of something that exists.
+
+    What can be no such name is answered as a name that nothing has is, and as R4 does: by
+    `ForbiddenError`, before anything else is looked at.
+    """
+
+    def decode(raw: bytes) -> T:
+        if not _NAME.fullmatch(raw):
+            raise ForbiddenError(f"{name} of such a name")
+        return make(raw.decode("ascii"))
+
+    return Codec(
+        name=name,
+        decode=decode,
+        encode=lambda value: str(value).encode("ascii"),
+        examples=examples,
+        rejects=(b"a/b", b"\xff", b"a\nb", b"a" * 129),
+    )
 
 
 def word(name: str, make: Callable[[str], T], *examples: T) -> Codec[T]:

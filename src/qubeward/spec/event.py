@@ -95,6 +95,20 @@ SPELLINGS: Final[Mapping[type[Fact], Callable[[Any], Iterator[Said]]]] = Mapping
         facts.TagAdded: _tag("domain-tag-add"),
         facts.TagRemoved: _tag("domain-tag-delete"),
         facts.VolumesRemoved: _fields("domain-remove-from-disk"),
+        facts.PoolAdded: _fields("pool-add", ("pool", "pool")),
+        facts.PoolRemoving: _fields("pool-pre-delete", ("pool", "pool")),
+        facts.PoolRemoved: _fields("pool-delete", ("pool", "pool")),
+        facts.PoolSpace: _fields(
+            "pool-space",
+            ("pool", "pool"),
+            ("state", "state"),
+            ("size", "size_bytes"),
+            ("usage", "usage_bytes"),
+        ),
+        facts.PoolUsable: _fields("pool-usable", ("pool", "pool"), ("reason", "reason")),
+        facts.VolumeCloned: _fields(
+            "domain-import-volume", ("name", "volume"), ("source", "source")
+        ),
         facts.VolumeImporting: _fields(
             "domain-volume-import-begin", ("volume", "volume"), ("size", "size_bytes")
         ),

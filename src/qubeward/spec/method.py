@@ -65,6 +65,19 @@ class ByArgument(Generic[A, P]):
     codecs: tuple[Codec[P], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Stream(Generic[P]):
+    """A payload of any length that is never held in memory.
+
+    `head` parses its beginning, which is judged before a byte of the rest is stored: up to the
+    first line feed if `is_line`, else nothing at all. `name` says what the rest is.
+    """
+
+    head: Codec[P]
+    name: str
+    is_line: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method(Generic[A, P, R]):
     """One row: everything about a method but the code that does it.
@@ -77,7 +90,7 @@ class Method(Generic[A, P, R]):
     name: str
     dest: Dest
     arg: Codec[A] | PerDialect[A]
-    payload: Codec[P] | PerDialect[P] | ByArgument[A, P]
+    payload: Codec[P] | PerDialect[P] | ByArgument[A, P] | Stream[P]
     reply: Codec[R] | PerDialect[R]
     effect: Effect
     scope: Scope
@@ -89,3 +102,14 @@ class Method(Generic[A, P, R]):
 
 
 AnyMethod = Method[Any, Any, Any]
+
+
+def codecs_of(thing: Any) -> tuple[Codec[Any], ...]:
+    """Return the codecs that an argument, payload or reply may be spelled with."""
+    if isinstance(thing, PerDialect):
+        return (thing.r4, thing.draft)
+    if isinstance(thing, ByArgument):
+        return thing.codecs
+    if isinstance(thing, Stream):
+        return (thing.head,)
+    return (thing,)

@@ -8,6 +8,7 @@ from ..errors import (
     NotRunningError,
     NotStartedError,
     OutOfMemoryError,
+    PoolNotFoundError,
     PropertyValueError,
     ProtocolError,
     QubeError,
@@ -22,8 +23,9 @@ from ..names import QUBE
 from ..untrusted import NOTHING
 from .body import PRINTABLE, entry, lines
 from .classes import APP_VM, CREATABLE, DISP_VM
-from .method import AnyMethod, Dest, Effect, Method, PerDialect, Scope, Since
-from .vm_body import CLASS, DRAFT_ROW, FIGURES, NEW_QUBE, R4_ROW, SHUTDOWN_OPTIONS, creator_arg
+from .method import AnyMethod, Dest, Effect, Method, PerDialect, Scope, Since, Stream
+from .new_qube import NEW_CLONE, NEW_CLONE_IN_POOL, NEW_QUBE, NEW_QUBE_IN_POOL
+from .vm_body import CLASS, DRAFT_ROW, FIGURES, R4_ROW, SHUTDOWN_OPTIONS, creator_arg
 
 CLASS_LIST = Method(
     name="admin.vmclass.List",
@@ -48,6 +50,13 @@ LIST = Method(
     summary="List the qubes that the caller may see, dom0 first; to a qube, only that one.",
 )
 _DEFAULT_BASES = {APP_VM.name: "default_template", DISP_VM.name: "default_dispvm"}
+_CREATE_ERRORS = (
+    QubeExistsError,
+    QubeNotFoundError,
+    ProtocolError,
+    PropertyValueError,
+    StorageError,
+)
 CREATE = {
     row.name: Method(
         name=f"admin.vm.Create.{row.name}",
@@ -60,16 +69,62 @@ CREATE = {
         since=Since.R4 if row.name == "RemoteVM" else Since.DRAFT,
         summary=f"Create a qube of class {row.name}."
         + (f" Without argument: from {_DEFAULT_BASES[row.name]}." if row.template else ""),
-        errors=(
-            QubeExistsError,
-            QubeNotFoundError,
-            ProtocolError,
-            PropertyValueError,
-            StorageError,
-        ),
+        errors=_CREATE_ERRORS,
     )
     for row in CREATABLE
 }
+CREATE_IN_POOL = {
+    row.name: Method(
+        name=f"admin.vm.CreateInPool.{row.name}",
+        dest=Dest.ADMIN,
+        arg=creator_arg(row),
+        payload=NEW_QUBE_IN_POOL,
+        reply=NOTHING,
+        effect=Effect.WRITE,
+        scope=Scope.GLOBAL,
+        since=Since.R4 if row.name == "RemoteVM" else Since.DRAFT,
+        summary=f"Create a qube of class {row.name}, with its volumes in the pools that are named.",
+        errors=(*_CREATE_ERRORS, PoolNotFoundError),
+    )
+    for row in CREATABLE
+}
+CREATE_TEMPLATE = Method(
+    name="admin.vm.CreateTemplate",
+    dest=Dest.ADMIN,
+    arg=QUBE,
+    payload=Stream(NOTHING, "root.img"),
+    reply=NOTHING,
+    effect=Effect.WRITE,
+    scope=Scope.GLOBAL,
+    since=Since.DRAFT,
+    summary="Create a template of this name, whose root volume is the payload.",
+    errors=(QubeExistsError, StorageError),
+)
+_CLONE_ERRORS = (QubeExistsError, QubeInUseError, StorageError)
+CLONE = Method(
+    name="admin.vm.Clone",
+    dest=Dest.QUBE,
+    arg=NOTHING,
+    payload=NEW_CLONE,
+    reply=NOTHING,
+    effect=Effect.WRITE,
+    scope=Scope.GLOBAL,
+    since=Since.DRAFT,
+    summary="Create a qube like this one, with what its volumes held at its last stop.",
+    errors=_CLONE_ERRORS,
+)
+CLONE_IN_POOL = Method(
+    name="admin.vm.CloneInPool",
+    dest=Dest.QUBE,
+    arg=NOTHING,
+    payload=NEW_CLONE_IN_POOL,
+    reply=NOTHING,
+    effect=Effect.WRITE,
+    scope=Scope.GLOBAL,
+    since=Since.DRAFT,
+    summary="Do as Clone, with the new qube's volumes in the pools that are named.",
+    errors=(*_CLONE_ERRORS, PoolNotFoundError),
+)
 REMOVE = Method(
     name="admin.vm.Remove",
     dest=Dest.ANY,
@@ -152,6 +207,10 @@ METHODS: tuple[AnyMethod, ...] = (
     CLASS_LIST,
     LIST,
     *CREATE.values(),
+    *CREATE_IN_POOL.values(),
+    CREATE_TEMPLATE,
+    CLONE,
+    CLONE_IN_POOL,
     REMOVE,
     START,
     SHUTDOWN,

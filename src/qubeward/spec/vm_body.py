@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from ..errors import ProtocolError
-from ..names import LABEL, QUBE, ClassName, LabelName, QubeName
+from ..names import QUBE, ClassName, QubeName
 from ..untrusted import Codec
 from .classes import CLASSES, QubeClass
 from .method import PerDialect
@@ -18,6 +18,7 @@ _REMEMBERED_ROWS: Final = 1 << 14
 class PowerState(StrEnum):
     """Where a qube is in its life, as the wire says it."""
 
+    NA = "NA"
     HALTED = "Halted"
     TRANSIENT = "Transient"
     RUNNING = "Running"
@@ -35,14 +36,6 @@ class Row(NamedTuple):
     klass: ClassName
     state: PowerState
     uuid: UUID
-
-
-@dataclass(frozen=True, slots=True)
-class NewQube:
-    """What a creator asks for."""
-
-    name: QubeName
-    label: LabelName
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +63,8 @@ def _class(raw: bytes) -> ClassName:
     return name
 
 
-def _fields(raw: bytes, what: str) -> dict[str, str]:
+def fields(raw: bytes, what: str) -> dict[str, str]:
+    """Return the `key=value` words of a text, each key once; raise `ProtocolError` for others."""
     if not raw.isascii():
         raise ProtocolError(what, "not ASCII")
     found: dict[str, str] = {}
@@ -84,7 +78,7 @@ def _fields(raw: bytes, what: str) -> dict[str, str]:
 
 def _row(raw: bytes, known: set[str]) -> dict[str, str]:
     name, _, rest = raw.partition(b" ")
-    found = _fields(rest, "row of a list")
+    found = fields(rest, "row of a list")
     if not known <= found.keys():
         raise ProtocolError("row of a list", "a field is missing")
     return {"name": QUBE.decode(name), **found}
@@ -137,36 +131,6 @@ DRAFT_ROW: Final[Codec[Row]] = Codec(
     encode=_spell_draft,
     examples=(_EXAMPLE,),
     rejects=(b"work", b"work class=AppVM"),
-)
-
-
-def _new_qube(raw: bytes) -> NewQube:
-    found = _fields(raw, "payload")
-    if found.keys() != {"name", "label"}:
-        raise ProtocolError("payload", "expected name= and label=")
-    return NewQube(QUBE.decode(found["name"].encode()), LABEL.decode(found["label"].encode()))
-
-
-NEW_QUBE: Final[Codec[NewQube]] = Codec(
-    name="name=N label=L",
-    decode=_new_qube,
-    encode=lambda new: f"name={new.name} label={new.label}".encode(),
-    examples=(NewQube(QubeName("new"), LabelName("red")),),
-    rejects=(
-        b"",
-        b"garbage",
-        b"name=new",
-        b"label=red",
-        b"name=new label=red foo=bar",
-        b"name=new name=other label=red",
-        b"name=new label=red ",
-        b"name=new  label=red",
-        b"name=new\tlabel=red",
-        b"name=new label=\xff",
-        b"name=1new label=red",
-        b"name= label=red",
-        b"name=new label=3",
-    ),
 )
 
 
@@ -240,7 +204,7 @@ SHUTDOWN_OPTIONS: Final[PerDialect[ShutdownOptions]] = PerDialect(
 
 
 def _figures(raw: bytes) -> Figures:
-    found = _fields(raw, "state")
+    found = fields(raw, "state")
     try:
         return Figures(
             int(found["mem"]),

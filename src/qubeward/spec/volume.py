@@ -1,94 +1,249 @@
-"""admin.vm.volume.* and the calls behind the host's own import programs.
+"""admin.vm.volume.*, and the calls behind the host's own import and export programs.
 
 `internal.vm.volume.ImportBegin` and `ImportEnd` (ADMIN-API §1.10) let a program of the host fill a
-volume: begin, write the file that the reply names, end. They are for the internal socket alone.
+volume: begin, write the file that the reply names, end. `ExportBegin` and `ExportEnd` let it read
+one. They are for the internal socket alone.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import TypeVar
 
-from ..errors import ForbiddenError, NotHaltedError, ProtocolError, StorageError
-from ..names import VolumeName
+from ..errors import (
+    AdminError,
+    BadValueError,
+    ForbiddenError,
+    HypervisorError,
+    NotHaltedError,
+    QubeInUseError,
+    StorageError,
+    VolumeTokenError,
+)
+from ..names import REVISION, VolumeName
 from ..untrusted import NOTHING, Codec
-from .body import SIZE, optional, word
-from .method import AnyMethod, Dest, Effect, Method, Scope, Since
+from .body import BOOLEAN, SIZE, WIDE_SIZE, entry, lines, optional
+from .method import AnyMethod, Dest, Effect, Method, PerDialect, Scope, Since, Stream
+from .volume_body import DATED, INFO, RESULT, REVISIONS_TO_KEEP, TARGET, TOKEN, VOLUME
+
+P = TypeVar("P")
+R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
-class ImportTarget:
-    """Where an importer writes: exactly this many bytes, into this file (below the root)."""
-
-    size_bytes: int
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class ImportResult:
-    """How an import went; `why` is for people."""
-
-    success: bool
-    why: str = ""
-
-
-def _target(raw: bytes) -> ImportTarget:
-    size, space, path = raw.partition(b" ")
-    if not space or not path.startswith(b"/"):
-        raise ProtocolError("import target", "expected: SIZE PATH")
-    return ImportTarget(SIZE.decode(size), path.decode("utf-8", "replace"))
-
-
-def _result(raw: bytes) -> ImportResult:
-    word_, _, why = raw.partition(b"\n")
-    if word_ not in (b"ok", b"fail"):
-        raise ProtocolError("import result", "expected: ok, or fail and a line of explanation")
-    return ImportResult(word_ == b"ok", why.decode("utf-8", "replace"))
+def _row(
+    name: str,
+    summary: str,
+    *errors: type[AdminError],
+    payload: Codec[P] | Stream[P],
+    reply: Codec[R] | PerDialect[R],
+    effect: Effect = Effect.WRITE,
+    since: Since = Since.R4,
+    internal: bool = False,
+) -> Method[VolumeName, P, R]:
+    """Return a row of the family: about one volume, which the argument names."""
+    return Method(
+        name=f"{'internal' if internal else 'admin'}.vm.volume.{name}",
+        dest=Dest.QUBE if internal else Dest.ANY,
+        arg=VOLUME,
+        payload=payload,
+        reply=reply,
+        effect=effect,
+        scope=Scope.LOCAL,
+        since=since,
+        summary=summary,
+        errors=(ForbiddenError, *errors),
+        internal=internal,
+    )
 
 
-def _spell_result(result: ImportResult) -> bytes:
-    return b"ok" if result.success else b"fail\n" + result.why.encode()
-
-
-VOLUME: Final = word("volume", VolumeName, VolumeName("private"))
-TARGET: Final[Codec[ImportTarget]] = Codec(
-    name="SIZE PATH",
-    decode=_target,
-    encode=lambda target: f"{target.size_bytes} {target.path}".encode(),
-    examples=(ImportTarget(1024, "/var/lib/qubes/appvms/work/private-import.img"),),
-    rejects=(b"", b"12", b"x /a", b"12 a"),
+LIST = Method(
+    name="admin.vm.volume.List",
+    dest=Dest.ANY,
+    arg=entry(VOLUME),
+    payload=NOTHING,
+    reply=lines(VOLUME),
+    effect=Effect.READ,
+    scope=Scope.LOCAL,
+    since=Since.DRAFT,
+    summary="List the volumes of a qube, in the order of its disks.",
+    errors=(ForbiddenError,),
 )
-RESULT: Final[Codec[ImportResult]] = Codec(
-    name="ok | fail\\nWHY",
-    decode=_result,
-    encode=_spell_result,
-    examples=(ImportResult(True), ImportResult(False, "short read")),
-    rejects=(b"", b"maybe"),
+INFO_ = _row(
+    "Info",
+    "Tell of a volume: where it is, how large, and what kind.",
+    StorageError,
+    payload=NOTHING,
+    reply=INFO,
+    effect=Effect.READ,
+    since=Since.DRAFT,
 )
-
-IMPORT_BEGIN = Method(
-    name="internal.vm.volume.ImportBegin",
-    dest=Dest.QUBE,
-    arg=VOLUME,
+LIST_SNAPSHOTS = _row(
+    "ListSnapshots",
+    "List the snapshots that are kept of a volume, oldest first.",
+    StorageError,
+    payload=NOTHING,
+    reply=lines(REVISION),
+    effect=Effect.READ,
+    since=Since.DRAFT,
+)
+SNAPSHOT_TIMES = _row(
+    "SnapshotTimes",
+    "List the snapshots that are kept of a volume, each with the time of its content.",
+    StorageError,
+    payload=NOTHING,
+    reply=lines(DATED),
+    effect=Effect.READ,
+    since=Since.OURS,
+)
+SNAPSHOT = _row(
+    "Snapshot",
+    "Keep what a saved volume was at its last stop as a snapshot, and name that.",
+    StorageError,
+    payload=NOTHING,
+    reply=REVISION,
+    since=Since.DRAFT,
+)
+REVERT = _row(
+    "Revert",
+    "Make a halted qube's volume what it was at a snapshot.",
+    StorageError,
+    QubeInUseError,
+    payload=REVISION,
+    reply=NOTHING,
+    since=Since.DRAFT,
+)
+RESIZE = _row(
+    "Resize",
+    "Make a volume larger, also while its qube runs. None is ever made smaller.",
+    StorageError,
+    HypervisorError,
+    QubeInUseError,
+    payload=WIDE_SIZE,
+    reply=NOTHING,
+    since=Since.DRAFT,
+)
+IMPORT = _row(
+    "Import",
+    "Replace a halted qube's volume by raw data of exactly its size.",
+    StorageError,
+    NotHaltedError,
+    QubeInUseError,
+    payload=Stream(NOTHING, "raw volume data"),
+    reply=NOTHING,
+    since=Since.DRAFT,
+)
+IMPORT_WITH_SIZE = _row(
+    "ImportWithSize",
+    "Replace a halted qube's volume by raw data of the size that is given first.",
+    StorageError,
+    NotHaltedError,
+    QubeInUseError,
+    payload=Stream(SIZE, "raw volume data", is_line=True),
+    reply=NOTHING,
+)
+CLEAR = _row(
+    "Clear",
+    "Empty a halted qube's volume; its size stays.",
+    StorageError,
+    NotHaltedError,
+    QubeInUseError,
+    payload=NOTHING,
+    reply=NOTHING,
+)
+CLONE_FROM = _row(
+    "CloneFrom",
+    "Give a token, good for one CloneTo within an hour, that stands for the volume.",
+    payload=NOTHING,
+    reply=TOKEN,
+)
+CLONE_TO = _row(
+    "CloneTo",
+    "Replace a halted qube's volume by a copy of the one that a token stands for.",
+    StorageError,
+    NotHaltedError,
+    QubeInUseError,
+    VolumeTokenError,
+    payload=TOKEN,
+    reply=NOTHING,
+)
+SET_REVISIONS_TO_KEEP = _row(
+    "Set.revisions_to_keep",
+    "Say how many snapshots a volume keeps; -1: none is ever taken, not even while it is used.",
+    StorageError,
+    BadValueError,
+    NotHaltedError,
+    payload=REVISIONS_TO_KEEP,
+    reply=NOTHING,
+)
+SET_RW = _row(
+    "Set.rw",
+    "Say whether a halted qube may write to a volume.",
+    NotHaltedError,
+    payload=BOOLEAN,
+    reply=NOTHING,
+)
+SET_EPHEMERAL = _row(
+    "Set.ephemeral",
+    "Say whether a volatile volume is encrypted with a key that nobody keeps.",
+    BadValueError,
+    payload=BOOLEAN,
+    reply=NOTHING,
+)
+IMPORT_BEGIN = _row(
+    "ImportBegin",
+    "Begin to replace a volume's content, of a given size or the volume's own.",
+    NotHaltedError,
+    QubeInUseError,
+    StorageError,
     payload=optional(SIZE),
     reply=TARGET,
-    effect=Effect.WRITE,
-    scope=Scope.LOCAL,
-    since=Since.R4,
-    summary="Begin to replace a volume's content, of a given size or the volume's own.",
-    errors=(ForbiddenError, NotHaltedError, StorageError),
     internal=True,
 )
-IMPORT_END = Method(
-    name="internal.vm.volume.ImportEnd",
-    dest=Dest.QUBE,
-    arg=VOLUME,
+IMPORT_END = _row(
+    "ImportEnd",
+    "End an import: switch to the new content at once, or drop it.",
+    StorageError,
     payload=RESULT,
     reply=NOTHING,
-    effect=Effect.WRITE,
-    scope=Scope.LOCAL,
-    since=Since.R4,
-    summary="End an import: switch to the new content at once, or drop it.",
-    errors=(ForbiddenError, StorageError),
+    internal=True,
+)
+EXPORT_BEGIN = _row(
+    "ExportBegin",
+    "Tell where the content of a saved volume, as of its last stop, can be read as raw data.",
+    StorageError,
+    QubeInUseError,
+    payload=NOTHING,
+    reply=TARGET,
+    effect=Effect.READ,
+    since=Since.OURS,
+    internal=True,
+)
+EXPORT_END = _row(
+    "ExportEnd",
+    "End an export: what was made for it goes away.",
+    StorageError,
+    payload=NOTHING,
+    reply=NOTHING,
+    effect=Effect.READ,
+    since=Since.OURS,
     internal=True,
 )
 
-METHODS: tuple[AnyMethod, ...] = (IMPORT_BEGIN, IMPORT_END)
+METHODS: tuple[AnyMethod, ...] = (
+    LIST,
+    INFO_,
+    LIST_SNAPSHOTS,
+    SNAPSHOT_TIMES,
+    SNAPSHOT,
+    REVERT,
+    RESIZE,
+    IMPORT,
+    IMPORT_WITH_SIZE,
+    CLEAR,
+    CLONE_FROM,
+    CLONE_TO,
+    SET_REVISIONS_TO_KEEP,
+    SET_RW,
+    SET_EPHEMERAL,
+    IMPORT_BEGIN,
+    IMPORT_END,
+    EXPORT_BEGIN,
+    EXPORT_END,
+)

@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from ..model.change import Commit, Write
+from .reserve import Reserve
 from .schema import TABLES, VERSION, Table
 from .transaction import Rows
 
@@ -62,10 +63,14 @@ def _rows(table: Table, found: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any,
             log.error("left out of the store: %s %s: %s", table.name, row[0], error)  # noqa: TRY400
 
 
+def _is_full(error: Exception | None) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+
+
 class SqliteBackend:
     """One file, and the thread that writes it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reserve: bool = True) -> None:
         self._path = path
         self._queue: queue.SimpleQueue[Commit | str] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -73,6 +78,7 @@ class SqliteBackend:
         self._stored: Callable[[int], None] = lambda _: None
         self._failed: Callable[[str], None] = lambda _: None
         self._refusing = False
+        self._reserve = Reserve(path.with_suffix(".reserve")) if reserve else None
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
@@ -149,6 +155,8 @@ class SqliteBackend:
 
     def _write(self) -> None:
         db = self._connect()
+        if self._reserve is not None:
+            self._reserve.take()
         stopping = False
         while not stopping:
             batch: list[Commit | str] = [self._queue.get()]
@@ -166,6 +174,23 @@ class SqliteBackend:
     def _store(self, db: sqlite3.Connection, commits: list[Commit], *, probe: bool) -> None:
         if not commits and not probe:
             return
+        failure = self._try(db, commits, probe=probe)
+        if _is_full(failure) and self._reserve is not None and self._reserve.give_up():
+            failure = self._try(db, commits, probe=probe)
+        self._refusing = failure is not None
+        if failure is not None:
+            why = str(failure)
+            self._report(lambda: self._failed(why))
+        else:
+            sequence = commits[-1].sequence if commits else 0
+            self._report(lambda: self._stored(sequence))
+            if self._reserve is not None:
+                self._reserve.look()
+
+    def _try(
+        self, db: sqlite3.Connection, commits: list[Commit], *, probe: bool
+    ) -> Exception | None:
+        """Store all commits in one transaction, or return what keeps them from it."""
         try:
             db.execute("BEGIN IMMEDIATE")
             for commit in commits:
@@ -176,16 +201,11 @@ class SqliteBackend:
             db.execute("COMMIT")
         # Beside what SQLite reports: values that it or JSON can't hold. The thread must go on.
         except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
-            self._refusing = True
-            why = str(error)
             if db.in_transaction:
                 with contextlib.suppress(sqlite3.Error):
                     db.execute("ROLLBACK")
-            self._report(lambda: self._failed(why))
-        else:
-            self._refusing = False
-            sequence = commits[-1].sequence if commits else 0
-            self._report(lambda: self._stored(sequence))
+            return error
+        return None
 
     def _apply(self, db: sqlite3.Connection, write: Write) -> None:
         table = TABLES[write.table]

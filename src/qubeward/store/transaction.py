@@ -47,6 +47,8 @@ class Ledger:
         self._waiters: deque[tuple[int, Waiter]] = deque()
         self._broken: str | None = None
         self.stored = system.sequence
+        #: Told of each stored commit, before its facts are; it may not raise.
+        self.on_stored: Callable[[Commit], None] = lambda _: None
         system.commit = self._commit
         system.guard = self._guard
         backend.begin(self._on_stored, self._on_failed)
@@ -80,6 +82,7 @@ class Ledger:
             self.stored = landed[-1].sequence
         try:
             for commit in landed:
+                self.on_stored(commit)
                 for fact in commit.facts:
                     self._bus.publish(commit.sequence, fact)
         finally:  # a listener's bug is no reason to leave a caller without its answer

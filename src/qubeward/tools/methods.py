@@ -6,7 +6,16 @@ from typing import Any
 
 from .. import spec
 from ..errors import AdminError
-from ..spec.method import AnyMethod, ByArgument, Dest, PerDialect, Scope, Since
+from ..spec.method import (
+    AnyMethod,
+    ByArgument,
+    Dest,
+    PerDialect,
+    Scope,
+    Since,
+    Stream,
+    codecs_of,
+)
 from ..untrusted import Codec
 from .markdown import code, first_line, page, table
 
@@ -54,13 +63,14 @@ def _spellings(thing: Any) -> list[tuple[str, Codec[Any]]]:
     """Return the codecs that a thing may be spelled with, each with the dialect if there is one."""
     if isinstance(thing, PerDialect):
         return [("r4", thing.r4), ("draft", thing.draft)]
-    if isinstance(thing, ByArgument):
-        return [("", codec) for codec in thing.codecs]
-    return [("", thing)]
+    return [("", codec) for codec in codecs_of(thing)]
 
 
 def grammar(thing: Any) -> str:
     """Return what may stand on the wire."""
+    if isinstance(thing, Stream):
+        head = f"{thing.head.name}\\n" if thing.is_line else ""
+        return f"{code(f'{head}<{thing.name}>')}, of any length"
     if isinstance(thing, ByArgument):
         names = ", ".join(code(codec.name) for codec in thing.codecs)
         return f"{thing.name}, by the argument: {names}"
@@ -72,7 +82,7 @@ def grammar(thing: Any) -> str:
 
 def _examples(thing: Any) -> str:
     """Return examples of a thing, as the wire has them."""
-    if isinstance(thing, ByArgument):
+    if isinstance(thing, ByArgument | Stream):
         return ""
     codec = _spellings(thing)[0][1]
     spelled = [codec.encode(example) for example in codec.examples]

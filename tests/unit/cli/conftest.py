@@ -15,7 +15,8 @@ from qubeward.__main__ import program
 @pytest.fixture(scope="session")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     daemon = DaemonProcess(
-        tmp_path_factory.mktemp("r"), ["hypervisor.driver=fake", "store.driver=memory"]
+        tmp_path_factory.mktemp("r"),
+        ["hypervisor.driver=fake", "store.driver=memory", "storage.default_driver=file"],
     )
     daemon.start()
     yield daemon

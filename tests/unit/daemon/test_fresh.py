@@ -66,4 +66,4 @@ def test_modules_without_a_kernel_are_no_default(tmp_path) -> None:
 
 def test_the_first_pool_s_driver_is_what_the_settings_ask_for(tmp_path) -> None:
     assert fresh.choose_driver(tmp_path, Config({"storage.default_driver": "file"})) == "file"
-    assert fresh.choose_driver(tmp_path, Config({})) in ("file", "file-reflink")
+    assert fresh.choose_driver(tmp_path, Config({})) in ("qcow2", "file-reflink")

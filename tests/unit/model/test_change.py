@@ -83,6 +83,8 @@ METHODS = {
     "add_label": lambda c, q: c.add_label(c.system.new_label(LabelName("x"), Color("0x000000"))),
     "remove_label": lambda c, q: c.remove_label(c.system.label("mine")),
     "add_pool": lambda c, q: c.add_pool(Pool(PoolName("new"), "file", {})),
+    "set_pool": lambda c, q: c.set_pool(c.system.pools["varlibqubes"].with_option("x", "1")),
+    "remove_pool": lambda c, q: c.remove_pool(c.system.pools["varlibqubes"]),
     "set_counter": lambda c, q: c.set_counter("dispid", 1002),
     "set_counter anew": lambda c, q: c.set_counter("other", 1),
 }

@@ -21,7 +21,7 @@ from qubeward.names import ADMIN, QubeName
 from qubeward.ops.create import create, remove
 from qubeward.ops.start import start
 from qubeward.spec.classes import CLASSES
-from qubeward.spec.vm_body import NewQube
+from qubeward.spec.new_qube import NewQube
 from world import Made, made_world, populate
 
 GIB = 1 << 30

@@ -9,7 +9,7 @@ from qubeward.names import VolumeName
 from qubeward.ops import imports
 from qubeward.ops.create import remove
 from qubeward.ops.start import start
-from qubeward.spec.volume import ImportResult
+from qubeward.spec.volume_body import ImportResult
 from world import Made, made_world
 
 PRIVATE = VolumeName("private")
