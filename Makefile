@@ -1,10 +1,10 @@
 # Every target works as root and as a user with sudo. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests run test soak check bench lock clean distclean
+.PHONY: help setup setup-tests run test soak check bench bench-storage lock clean distclean
 export VENV ?= .venv
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: ## make .venv/ ready and install what this system lacks
 	@scripts/setup
@@ -26,6 +26,9 @@ check: setup-tests ## linters, types, import contracts and the fast tests (under
 
 bench: setup ## measure the speed promises
 	@$(VENV)/bin/python -m bench $(ARGS)
+
+bench-storage: setup ## measure the speed promises of storage (as root: file-reflink too)
+	@$(VENV)/bin/python -m bench.storage $(ARGS)
 
 lock: setup ## renew requirements/*.txt from pyproject.toml (needs pip-compile)
 	@scripts/lock

@@ -13,11 +13,12 @@ from qubeward.model.system import Host, System
 from qubeward.model.volume import Volume, plans
 from qubeward.names import FeatureName, PropertyName, QubeName, TagName
 from qubeward.ops.journal import Journal
+from qubeward.ops.pools import Pools
 from qubeward.spec.classes import APP_VM, TEMPLATE_VM, QubeClass
 from qubeward.store.sqlite import SqliteBackend
 from qubeward.store.transaction import Ledger
 
-#: The template of all others. It has no volumes on disk: nothing here is ever started.
+#: The template of all others, the only one whose volumes are on disk.
 TEMPLATE = QubeName("template")
 _LABELS = ("red", "orange", "yellow", "green", "gray", "blue", "purple", "black")
 
@@ -60,12 +61,12 @@ def _add(change: Change, number: int) -> None:
     change.add_tag(qube, TagName("bench-made"))
 
 
-async def _store(root: Path, qubes: int) -> None:
+async def _store(root: Path, qubes: int, driver: str) -> None:
     backend = SqliteBackend(root / "var/lib/qubeward/state.db")
     backend.load()
     system = System(Host(memory_mib=16384, cpus=4))
     ledger = Ledger(system, backend, Bus())
-    set_up(system, root, "file")
+    set_up(system, root, driver)
     with system.change() as change:
         change.set_property(None, PropertyName("default_kernel"), "6.1.bench")
         change.add_qube(_qube(TEMPLATE, 1, TEMPLATE_VM))
@@ -73,8 +74,11 @@ async def _store(root: Path, qubes: int) -> None:
             _add(change, number)
     await Journal(system, ledger).stored()
     backend.close()
+    pools = Pools(system, root, {})
+    await pools.open_all(new=True)
+    await pools.create([v for v in system.qubes[TEMPLATE].volumes.values() if v.save_on_stop])
 
 
-def store(root: Path, qubes: int) -> None:
-    """Write the store of a system with so many qubes below an empty root."""
-    asyncio.run(_store(root, qubes))
+def store(root: Path, qubes: int, driver: str = "file") -> None:
+    """Write the store of a system with so many qubes below a root without one."""
+    asyncio.run(_store(root, qubes, driver))
