@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 _DIRECTORY = "dir_path"
 
 
-def _reason(error: AdminError) -> str:
+def reason_of(error: AdminError) -> str:
+    """Return what an error says of a pool, without the word for errors of storage."""
     return ": ".join(error.fields) if isinstance(error, StorageError) else str(error)
 
 
@@ -34,6 +35,7 @@ class Pools:
         self._settings = {**settings, "root": str(root)}
         self._drivers: dict[PoolName, Driver] = {}
         self._broken: dict[PoolName, str] = {}
+        self._failing: dict[PoolName, str] = {}
         self._places: dict[PoolName, str] = {}
 
     def host_path(self, path: str) -> Path:
@@ -54,7 +56,7 @@ class Pools:
             try:
                 await self.open(pool, new=new or (is_first and pool.name not in used))
             except AdminError as error:
-                self._broken[pool.name] = _reason(error)
+                self._broken[pool.name] = reason_of(error)
                 log.error("pool %s is unusable: %s", pool.name, error)  # noqa: TRY400  # no bug
         self.note_trouble()
 
@@ -70,6 +72,7 @@ class Pools:
             raise
         self._drivers[pool.name] = driver
         self._broken.pop(pool.name, None)
+        self._failing.pop(pool.name, None)
 
     async def _take_place(self, pool: Pool, driver: Driver) -> None:
         """Raise `StorageError` if another pool has the same directory, whatever it is called."""
@@ -93,7 +96,7 @@ class Pools:
         try:
             await self.open(self._system.pools[name], new=False)
         except AdminError as error:
-            self._broken[name] = _reason(error)
+            self._broken[name] = reason_of(error)
             return False
         self.note_trouble()
         return True
@@ -101,6 +104,7 @@ class Pools:
     async def forget(self, pool: Pool) -> None:
         """Close a pool's driver, and let it clear up what it made for the pool."""
         self._broken.pop(pool.name, None)
+        self._failing.pop(pool.name, None)
         driver = self._drivers.pop(pool.name, None)
         try:
             if driver is None:
@@ -115,6 +119,16 @@ class Pools:
             if driver is not None:
                 await driver.close()
 
+    def note_failing(self, name: PoolName, reason: str) -> bool:
+        """Note why an open pool fails now, or "" that it does not; return whether that is news."""
+        before = self._failing.get(name, "")
+        if reason:
+            self._failing[name] = reason
+        else:
+            self._failing.pop(name, None)
+        self.note_trouble()
+        return bool(reason) != bool(before)
+
     def note_trouble(self) -> None:
         """Mark the qubes whose volumes can't be used now."""
         for qube in self._system.qubes.values():
@@ -124,8 +138,11 @@ class Pools:
     def trouble(self, name: PoolName) -> str:
         """Return why a pool can't be used, or the empty string."""
         if name in self._drivers:
+            why = self._failing.get(name, "")
+        else:
+            why = self._broken.get(name, "there is no such pool")
+        if not why:
             return ""
-        why = self._broken.get(name, "there is no such pool")
         return f"pool {name} can't be used: {why}"
 
     @property

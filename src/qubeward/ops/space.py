@@ -10,6 +10,7 @@ from ..facts import PoolSpace, PoolUsable
 from ..model.pool import Pool
 from ..names import PoolName
 from ..storage.driver import Usage
+from .pools import reason_of
 from .world import World
 
 log = logging.getLogger(__name__)
@@ -82,12 +83,24 @@ class SpaceWatch:
             if pool is not None:
                 await self._look_at(pool)
 
+    def _note(self, name: PoolName, reason: str) -> None:
+        """Tell that a pool which was open fails, or that it does no longer; each once."""
+        if not self.world.pools.note_failing(name, reason):
+            return
+        self.world.announce(PoolUsable(None, name, reason))
+        if reason:
+            log.error("pool %s can't be used: %s", name, reason)
+        else:
+            log.info("pool %s can be used again", name)
+            self.world.tasks.create_chore(settle(self.world, name))
+
     async def _look_at(self, pool: Pool) -> None:
         try:
             usage = await self.world.pools.driver(pool.name).usage()
         except AdminError as error:
-            log.warning("the usage of pool %s: %s", pool.name, error)
+            self._note(pool.name, reason_of(error))
             return
+        self._note(pool.name, "")
         if usage is None:
             return
         state = state_of(pool, usage)

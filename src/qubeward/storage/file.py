@@ -163,6 +163,7 @@ class FileDriver:
         return await self._threads.run(self._usage)
 
     def _usage(self) -> Usage:
+        self._files.open()  # else an unmounted pool would show the file system beneath it
         with naming(f"pool directory {self._dir_path}"):
             size_bytes, usage_bytes = files.filesystem_bytes(self._dir_path)
         return Usage(size_bytes=size_bytes, usage_bytes=usage_bytes)

@@ -8,6 +8,7 @@ from typing import Final
 from ..errors import StorageError
 from ..host import extents, files
 from . import qcow2_image as image
+from . import qcow2_place
 from .driver import Usage, VolumeSpec
 from .failures import naming
 from .qcow2_layers import Layers
@@ -91,7 +92,11 @@ class Figures:
         return tuple(found)
 
     def usage(self) -> Usage:
-        """Return the file system's size, and what is taken of it."""
+        """Return the file system's size, and what is taken of it.
+
+        The directories are checked, else an unmounted pool would show the file system beneath it.
+        """
+        qcow2_place.check(self._dir_path)
         with naming(f"pool directory {self._dir_path}"):
             size_bytes, usage_bytes = files.filesystem_bytes(self._dir_path)
         return Usage(size_bytes=size_bytes, usage_bytes=usage_bytes)

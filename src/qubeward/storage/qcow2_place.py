@@ -47,8 +47,8 @@ def setup(dir_path: Path, layers: Layers) -> None:
 def open_(dir_path: Path, layers: Layers) -> None:
     """Read what is there, and sweep away what is worth nothing."""
     what = f"pool directory {dir_path}"
+    check(dir_path)
     with naming(what):
-        _check(what, dir_path)
         if layers.ledger.is_open:
             return
         scan = _read(dir_path)
@@ -72,6 +72,13 @@ def teardown(dir_path: Path, layers: Layers) -> None:
             for directory in (*directories, dir_path):
                 files.remove_empty_directory(directory)
     layers.ledger.close()
+
+
+def check(dir_path: Path) -> None:
+    """Raise `StorageError` unless this is a pool that was set up, and is there."""
+    what = f"pool directory {dir_path}"
+    with naming(what):
+        _check(what, dir_path)
 
 
 def _check(what: str, dir_path: Path) -> None:

@@ -25,9 +25,9 @@ async def made(tmp_path: Path):
         yield world
 
 
-async def add(made: Made, name: str = "ssd", *more: str) -> None:
+async def add(made: Made, name: str = "ssd", *more: str, driver: str = "file") -> None:
     options = "\n".join((f"name={name}", f"dir_path=/srv/{name}", *more))
-    await made.ok("admin.pool.Add", "dom0", "file", options)
+    await made.ok("admin.pool.Add", "dom0", driver, options)
 
 
 async def test_a_pool_is_told_of_as_it_comes_and_goes(made) -> None:
@@ -165,6 +165,45 @@ async def test_a_pool_whose_usage_can_not_be_told_stops_nobody_from_looking(made
 
     made.world.pools.driver("varlibqubes").usage = fails
     await SpaceWatch(made.world).look()
+
+
+@pytest.mark.parametrize("driver", ["file", "qcow2"])
+async def test_a_pool_that_goes_away_while_it_is_open_is_told_of_once_and_so_is_its_return(
+    tmp_path: Path, driver: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with made_world(root=tmp_path, driver=driver) as made:
+        await made.create("tpl", "TemplateVM")
+        await made.create("work", template="tpl")
+        await add(made, driver=driver)
+        await made.ok("admin.vm.CreateInPool.AppVM", "dom0", "tpl", "name=away label=red pool=ssd")
+        here, elsewhere = tmp_path / "srv/ssd", tmp_path / "srv/elsewhere"
+        here.rename(elsewhere)
+        here.mkdir()  # where it was mounted
+        refused = await made.refused(
+            "admin.vm.CreateInPool.AppVM", "dom0", "tpl", "name=x label=red pool=ssd"
+        )
+        assert "mounted?" in str(refused)
+        assert not list(here.iterdir()), "nothing is made in its place"
+
+        watch = SpaceWatch(made.world)
+        made.facts.clear()
+        await watch.look()
+        await watch.look()
+        (told,) = [fact for fact in made.facts if isinstance(fact, PoolUsable)]
+        assert "mounted?" in told.reason
+        assert caplog.text.count("pool ssd can't be used: pool directory") == 1
+        assert made.qube("away").state is PowerState.NA
+        assert made.qube("work").state is PowerState.HALTED
+        assert "mounted?" in await made.ok("admin.pool.Info", "dom0", "ssd")
+        await made.refused("admin.vm.Start", "away")
+        await made.ok("admin.vm.Start", "work")
+
+        here.rmdir()
+        elsewhere.rename(here)
+        made.facts.clear()
+        await watch.look()
+        assert [f for f in made.facts if isinstance(f, PoolUsable)] == [PoolUsable(None, "ssd", "")]
+        await made.ok("admin.vm.Start", "away")
 
 
 # Pools that are missing.
