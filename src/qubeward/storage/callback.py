@@ -176,7 +176,11 @@ class CallbackDriver:
         await self._backend.clone(volume, source)
 
     async def import_end(self, volume: VolumeSpec, *, success: bool) -> None:
-        """End an import, with hooks around; of a clone, with the one after it."""
+        """End an import, with hooks around; of a clone, with the one after it.
+
+        The new content is the volume before the last hook runs, so that its failure is logged:
+        an error would say that the old one is still there.
+        """
         source = self._cloned_from.get(volume.vid)
         about = _about(volume, source=source, success=success)
         word = "volume_import_data_end" if source is None else "volume_import"
@@ -184,7 +188,7 @@ class CallbackDriver:
             await self._hook(f"pre_{word}", about)
         await self._backend.import_end(volume, success=success)
         self._cloned_from.pop(volume.vid, None)
-        await self._after(word, about, undoes=not success)
+        await self._after(word, about, undoes=True)
 
     async def export_begin(self, volume: VolumeSpec) -> Path:
         """Begin an export, with hooks around; end it if the one after it fails."""

@@ -262,10 +262,10 @@ async def test_after_hooks_that_fail_are_an_error_of_what_was_done(hooks: Hooks)
     assert "post_volume_resize" in await fails(driver.resize(PRIVATE, 2 * MIB, running=False))
     assert await driver.size_bytes(PRIVATE) == 2 * MIB
     assert "post_volume_import_data of" in await fails(driver.import_begin(PRIVATE, 3 * MIB))
-    assert "import_data_end" in await fails(driver.import_end(PRIVATE, success=True))
+    await driver.import_end(PRIVATE, success=True)
     assert await driver.size_bytes(PRIVATE) == 3 * MIB
     await driver.clone(OTHER, PRIVATE)
-    assert "post_volume_import of" in await fails(driver.import_end(OTHER, success=True))
+    await driver.import_end(OTHER, success=True)
     assert await driver.size_bytes(OTHER) == 3 * MIB
     assert "post_volume_start" in await fails(driver.start(PRIVATE))
     assert driver.path(PRIVATE).exists()
