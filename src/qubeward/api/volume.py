@@ -15,7 +15,7 @@ def list_(call: Call[VolumeName | None, None]) -> tuple[VolumeName, ...]:
     if call.arg is None:
         return tuple(volumes)
     if call.arg not in volumes:
-        raise ForbiddenError(f"volume {call.arg}")
+        raise ForbiddenError(f"{call.dest.name} has no volume {call.arg}")
     return (call.arg,)
 
 

@@ -3,15 +3,16 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
 import click
 
-from ..client.qubes import Qube
+from ..client.qubes import Qube, Qubes
 from ..client.volumes import Volume
+from ..errors import QubeNotFoundError
 from ..names import VolumeName
 from ..spec import volume as rows
 from ..spec.volume_body import VolumeInfo
@@ -24,6 +25,7 @@ from .words import QUBE, SNAPSHOT, VOLUME, VOLUME_SETTING
 
 _HEADS: Final = ("VOLUME", "KIND", "SIZE", "USED", "POOL", "RW", "SNAPSHOTS", "OUTDATED")
 _STANDARD: Final = "-"
+_AT_ONCE: Final = 16
 
 _qube = click.argument("qube", type=QUBE)
 _volume = click.argument("volume", type=VOLUME)
@@ -31,7 +33,7 @@ _volume = click.argument("volume", type=VOLUME)
 
 @click.group(
     epilog=examples(
-        "qubeward volume ls work",
+        "qubeward volume ls",
         "qubeward volume resize work private +5G",
         "qubeward volume import mytemplate root image.img",
     )
@@ -41,16 +43,35 @@ def volume() -> None:
 
 
 @volume.command("ls")
-@_qube
+@click.argument("qube", nargs=-1, type=QUBE)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @click.pass_obj
-def ls(session: Session, qube: str, as_json: bool) -> None:
-    """List the volumes of a qube, in the order of its disks."""
-    found = run(_all(session.qube(qube)))
+def ls(session: Session, qube: tuple[str, ...], as_json: bool) -> None:
+    """List the volumes of qubes, of all or of those named, in the order of their disks."""
+    found = run(_of_qubes(Qubes(session.client()), qube))
     if as_json:
-        print_json([{"name": name, **_plain(info)} for name, info in found])
-        return
-    print_table(_HEADS, [_cells(name, info) for name, info in found])
+        print_json([{"qube": of, "name": name, **_plain(info)} for of, name, info in found])
+    elif len(qube) == 1:
+        print_table(_HEADS, [_cells(name, info) for _, name, info in found])
+    else:
+        rows = [(of, *_cells(name, info)) for of, name, info in found]
+        print_table(("QUBE", *_HEADS), rows)
+
+
+async def _of_qubes(qubes: Qubes, wanted: Sequence[str]) -> list[tuple[str, str, VolumeInfo]]:
+    turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(name: str) -> list[tuple[str, str, VolumeInfo]]:
+        async with turns:
+            try:
+                return [(name, *found) for found in await _all(qubes[name])]
+            except QubeNotFoundError:
+                if wanted:
+                    raise
+                return []  # removed since it was listed
+
+    names = wanted or [row.name for row in await qubes.rows()]
+    return [found for of_one in await asyncio.gather(*map(one, names)) for found in of_one]
 
 
 async def _all(qube: Qube) -> list[tuple[str, VolumeInfo]]:

@@ -33,7 +33,7 @@ def find(world: World, qube: Qube, name: VolumeName) -> Volume:
     """Return a volume of a qube, its kernel's included, or raise what R4 does: `ForbiddenError`."""
     volume = world.pools.volumes(qube).get(name)
     if volume is None:
-        raise ForbiddenError(f"volume {name}")
+        raise ForbiddenError(f"{qube.name} has no volume {name}")
     return volume
 
 

@@ -29,12 +29,26 @@ def test_ls_says_what_becomes_of_each(typed: Typed) -> None:
     assert "No such domain" in typed.fails("volume", "ls", "nope")
 
 
+def test_ls_shows_the_volumes_of_some_qubes_or_of_all(typed: Typed) -> None:
+    head, *rows = typed.out("volume", "ls", "tpl", "work").splitlines()
+    assert head.split()[:2] == ["QUBE", "VOLUME"]
+    assert [row.split()[:2] for row in rows] == [
+        [qube, name]
+        for qube in ("tpl", "work")
+        for name in ("root", "private", "volatile", "kernel")
+    ]
+    found = typed.json("volume", "ls", "--json")
+    assert {(row["qube"], row["name"]) for row in found} >= {("tpl", "root"), ("work", "private")}
+    assert "dom0" not in {row["qube"] for row in found}
+    assert "No such domain" in typed.fails("volume", "ls", "work", "nope")
+
+
 def test_info_shows_all(typed: Typed) -> None:
     found = info(typed, "root")
     assert found["source"] == "vm-templates/tpl/root"
     assert found["size"] == 10 * GIB
     assert "(10 GiB)" in typed.out("volume", "info", "work", "root")
-    assert "volume nope" in typed.fails("volume", "info", "work", "nope")
+    assert "work has no volume nope" in typed.fails("volume", "info", "work", "nope")
 
 
 def test_resize_takes_a_size_or_what_is_to_be_added(typed: Typed) -> None:
