@@ -19,7 +19,7 @@ test: setup-tests ## all the tests: ./check, then those that boot guests or are 
 	@scripts/test
 
 soak: setup-tests ## the same with many more rounds of the randomised tests (hours)
-	@QUBEWARD_ROUNDS=$${QUBEWARD_ROUNDS:-200} scripts/test
+	@QUBEWARD_ROUNDS=$${QUBEWARD_ROUNDS:-200} scripts/test $(ARGS)
 
 check: setup-tests ## linters, types, import contracts and the fast tests (under 90 s)
 	@./check
