@@ -1,7 +1,10 @@
 """Replace a volume's content from outside: the old stays until the new is whole."""
 
+import asyncio
 import contextlib
 import logging
+import os
+import stat
 import time
 from typing import Final
 
@@ -45,7 +48,8 @@ async def _begin(
         before = world.imports.get((qube.uuid, name))
         if before is not None and before.received:
             raise QubeInUseError(qube.name, f"its volume {name} is being imported")
-        world.imports.pop((qube.uuid, name), None)
+        if world.imports.pop((qube.uuid, name), None) is not None:
+            world.announce(VolumeImported(qube.name, name, success=False))
         about: dict[str, object] = {"name": qube.name, "uuid": str(qube.uuid), "volume": name}
         entry = before.entry if before else await world.journal.begin("import", about)
         try:
@@ -84,6 +88,17 @@ async def receive(
     await end(world, qube, name, result)
 
 
+def _check_filled(under_way: Import) -> ImportResult:
+    """Find out whether a file that an importer filled has the size that was told; blocking."""
+    try:
+        about = under_way.path.stat()
+    except OSError as error:
+        return ImportResult(False, os.strerror(error.errno or 0))
+    if stat.S_ISREG(about.st_mode) and about.st_size != under_way.size_bytes:
+        return ImportResult(False, f"{about.st_size} of {under_way.size_bytes} bytes came")
+    return ImportResult(success=True)
+
+
 async def drop_abandoned(world: World, qube: Qube) -> None:
     """Drop the qube's imports whose importer went away without a word; its lane is held.
 
@@ -116,6 +131,8 @@ async def end(world: World, qube: Qube, name: VolumeName, result: ImportResult) 
         volume = owned(world, qube, name)
         driver = world.pools.driver(volume.pool)
         spec = world.pools.spec(volume)
+        if result.success:
+            result = await asyncio.to_thread(_check_filled, under_way)
         done = False
         try:
             await driver.import_end(spec, success=result.success)

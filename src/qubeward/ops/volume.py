@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final
 
 from ..errors import (
     ForbiddenError,
@@ -26,6 +27,8 @@ from .steps import Plan, Step, run
 from .tokens import Origin
 from .world import World
 
+#: The largest volume: a little less than what one file of ext4 holds.
+MOST_BYTES: Final = (16 << 40) - (1 << 20)
 READ_ONLY = "it belongs to the kernel, which packages of the host change"
 
 
@@ -123,6 +126,11 @@ async def resize(world: World, qube: Qube, name: VolumeName, size_bytes: int) ->
             raise StorageError(f"volume {name}", why)
         if size_bytes == volume.size_bytes:
             return
+        if size_bytes > MOST_BYTES:
+            why = f"no volume is larger than {MOST_BYTES} bytes: {size_bytes}"
+            raise StorageError(f"volume {name}", why)
+        if (qube.uuid, name) in world.imports:
+            raise QubeInUseError(qube.name, f"its volume {name} is being imported")
         running = not qube.power.is_halted
         driver = world.pools.driver(volume.pool)
 

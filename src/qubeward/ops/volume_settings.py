@@ -55,4 +55,6 @@ def set_ephemeral(
     volume = find(world, qube, name)
     if volume.name == KERNEL or not volume.is_volatile or not volume.rw:
         raise BadValueError("ephemeral", "only for volatile volumes that can be written to")
+    if not qube.power.is_halted:
+        raise NotHaltedError(qube.name)
     change.set_volume(qube, replace(volume, ephemeral=ephemeral))

@@ -111,3 +111,30 @@ async def test_recovery_drops_an_import_that_a_crash_cut_off(made):
     assert committed(made) == b"\0\0\0"
     last = [w for c in made.backend.commits for w in c.writes if w.table == "journal"][-1]
     assert (last.key[0], last.values) == (entry[0], None)
+
+
+async def test_an_end_is_refused_whose_file_has_another_size(made):
+    for size in (3, 5000):
+        path = await begin(made)
+        os.truncate(path, size)
+        failure = await made.refused(END, "tpl", "root", "ok", endpoint=INTERNAL)
+        assert f"{size} of 4096 bytes came" in str(failure)
+        assert not path.exists()
+        assert committed(made) == b"\0\0\0"
+
+
+async def test_a_dropped_import_is_told_of_as_failed(made):
+    await begin(made)
+    made.facts.clear()
+    await begin(made)
+    assert [type(fact).__name__ for fact in made.facts] == ["VolumeImported", "VolumeImporting"]
+    assert not made.facts[0].success
+
+
+async def test_a_volume_is_not_resized_while_it_is_imported_to(made):
+    await begin(made)
+    size = made.qube("tpl").volumes["root"].size_bytes
+    failure = await made.refused("admin.vm.volume.Resize", "tpl", "root", str(size + 4096))
+    assert "is being imported" in str(failure)
+    await made.ok(END, "tpl", "root", "ok", endpoint=INTERNAL)
+    await made.ok("admin.vm.volume.Resize", "tpl", "root", str(size + 4096))

@@ -217,6 +217,18 @@ async def test_only_volatile_volumes_are_ephemeral(made) -> None:
         assert refused.wire_name == "QubesValueError"
     await made.ok("admin.vm.volume.Set.rw", "net", "volatile", "False")
     await made.refused("admin.vm.volume.Set.ephemeral", "net", "volatile", "True")
+    await made.ok("admin.vm.Start", "work")
+    refused = await made.refused("admin.vm.volume.Set.ephemeral", "work", "volatile", "False")
+    assert refused.wire_name == "QubesVMNotHaltedError"
+
+
+@pytest.mark.parametrize("volume", ["root", "private", "volatile"])
+async def test_no_volume_grows_beyond_what_a_file_can_hold(made, volume: str) -> None:
+    before = size(made, "work", volume)
+    for much in (16 << 40, (1 << 63) - 1):
+        refused = await made.refused("admin.vm.volume.Resize", "work", volume, str(much))
+        assert "no volume is larger than" in str(refused)
+    assert size(made, "work", volume) == before
 
 
 async def test_a_pool_says_of_its_volatile_volumes_what_they_do_not_say_themselves(made) -> None:
