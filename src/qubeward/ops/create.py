@@ -101,6 +101,10 @@ def _reserved(world: World, name: QubeName) -> Iterator[None]:
 async def _make(world: World, source: QubeName, qube: Qube, *more: Step) -> None:
     """Make a qube's volumes, do what else it takes, and let it be; or leave nothing of it."""
     await space.require(world, (volume.pool for volume in saved(qube)))
+    for volume in saved(qube):
+        # Before the plan: its undo removes what has these ids, whoever made it.
+        if await world.pools.driver(volume.pool).usage_bytes(volume.vid):
+            raise StorageError(volume.vid, "a volume with data is there already")
 
     async def make() -> None:
         await world.pools.create(qube.volumes.values())

@@ -323,3 +323,19 @@ async def test_a_removal_never_takes_a_new_qube_of_the_same_name(made) -> None:
         await late
     assert made.qube("work") is fresh
     assert "appvms/work/private" in await vids(made)
+
+
+@pytest.mark.parametrize("driver", ["file", "qcow2"])
+async def test_a_refused_create_leaves_the_data_that_it_found(tmp_path, driver: str) -> None:
+    async with made_world(root=tmp_path, driver=driver) as made:
+        await made.create("work", "StandaloneVM")
+        volume = made.qube("work").volumes["private"]
+        storage, spec = made.world.pools.driver(volume.pool), made.world.pools.spec(volume)
+        path = await storage.import_begin(spec, 1 << 20)
+        path.write_bytes(b"A" * (1 << 20))
+        await storage.import_end(spec, success=True)
+        qube = made.system.qubes.pop("work")  # the store was lost
+        made.system.by_uuid.pop(qube.uuid)
+        await made.refused("admin.vm.Create.StandaloneVM", "dom0", "", "name=work label=red")
+        exported = await storage.export_begin(spec)
+        assert exported.read_bytes() == b"A" * (1 << 20)
