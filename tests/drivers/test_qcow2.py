@@ -625,9 +625,11 @@ async def test_the_mark_tells_a_pool_from_what_is_none(driver: Qcow2Driver) -> N
     for call in (other.open(), other.setup()):
         with pytest.raises(StorageError, match="of another kind"):
             await call
-    with pytest.raises(StorageError, match="not open"):
+    with pytest.raises(StorageError, match="of another kind"):
         await other.start(PRIVATE)
     mark.write_bytes(text)
+    with pytest.raises(StorageError, match="not open"):
+        await other.start(PRIVATE)
     await driver.teardown()
     assert mark.exists(), "there is data still"
     mark.unlink()

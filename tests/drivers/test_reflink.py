@@ -1,5 +1,7 @@
 """Cloning and probing, on file systems that can and that can't."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +97,17 @@ async def test_the_default_driver_is_what_the_file_system_can_do(ext4: Path) -> 
     assert default_driver(ext4, "file-reflink", reflink_fallback=True) == "file-reflink"
     with pytest.raises(StorageError, match="FICLONE"):
         default_driver(ext4, "file-reflink", reflink_fallback=False)
+
+
+async def test_a_full_disk_keeps_no_pool_from_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_full(_: Path) -> bool:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files, "can_reflink", is_full)
+    driver = open_driver("file-reflink", {"dir_path": str(tmp_path / "pool")}, {})
+    await driver.setup()
+    await driver.open()
+    assert driver.capabilities.cheap_snapshots
+    await driver.close()

@@ -74,10 +74,9 @@ def run(root: Path, overrides: Sequence[str] = ()) -> int:
     log.configure(config["log.level"], config["log.format"])
     try:
         with _only_one(root):
-            driver = fresh.choose_driver(root, config)
             hypervisor, agents = drivers.make(root, config)
             backend = _backend(root, config)
-            asyncio.run(Daemon(root, config, hypervisor, agents, backend, driver).serve())
+            asyncio.run(Daemon(root, config, hypervisor, agents, backend).serve())
     except (RootUnusableError, StoreUnusableError, AdminError, OSError) as error:
         logger.critical("%s", error)
         return 1
@@ -115,7 +114,6 @@ class Daemon:
     hypervisor: Hypervisor
     agents: Agents
     backend: Backend
-    first_driver: str
 
     async def serve(self) -> None:
         """Serve until SIGTERM or SIGINT."""
@@ -188,7 +186,8 @@ class Daemon:
         bus = Bus()
         ledger = Ledger(system, self.backend, bus)
         if is_fresh(system):
-            fresh.set_up(system, self.root, self.first_driver)
+            driver = await asyncio.to_thread(fresh.choose_driver, self.root, self.config)
+            fresh.set_up(system, self.root, driver)
         journal = Journal(system, ledger)
         await journal.stored()  # a fresh system that can't be kept is no system
         world = World(

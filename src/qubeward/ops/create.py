@@ -160,6 +160,7 @@ async def remove(world: World, qube: Qube) -> None:
     async with world.hold(qube, "remove"):
         _check_unused(world, qube)
         await drop_abandoned(world, qube)
+        await space.check_there(world, (volume.pool for volume in qube.volumes.values()))
         world.reserved.add(qube.name)  # until the volumes are gone, nobody may make them again
         try:
             entry = str(uuid4())

@@ -83,9 +83,9 @@ async def receive(
         result = ImportResult(False, error.fields[-1])
     except BaseException:
         with contextlib.suppress(AdminError):
-            await end(world, qube, name, ImportResult(False, "it was cut off"))
+            await _end(world, qube, name, ImportResult(False, "it was cut off"), received=True)
         raise
-    await end(world, qube, name, result)
+    await _end(world, qube, name, result, received=True)
 
 
 def _check_filled(under_way: Import) -> ImportResult:
@@ -123,11 +123,18 @@ async def drop_abandoned(world: World, qube: Qube) -> None:
 
 async def end(world: World, qube: Qube, name: VolumeName, result: ImportResult) -> None:
     """Make the filled file the volume, or drop it; raise `StorageError` if it failed."""
+    await _end(world, qube, name, result, received=False)
+
+
+async def _end(
+    world: World, qube: Qube, name: VolumeName, result: ImportResult, *, received: bool
+) -> None:
     owned(world, qube, name)
     async with world.hold(qube, "import"):
-        under_way = world.imports.pop((qube.uuid, name), None)
-        if under_way is None:
+        under_way = world.imports.get((qube.uuid, name))
+        if under_way is None or under_way.received is not received:
             raise StorageError(f"import of {name}", "none was begun")
+        del world.imports[qube.uuid, name]
         volume = owned(world, qube, name)
         driver = world.pools.driver(volume.pool)
         spec = world.pools.spec(volume)

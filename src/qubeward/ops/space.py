@@ -47,6 +47,12 @@ async def require(world: World, names: Iterable[PoolName]) -> None:
         )
 
 
+async def check_there(world: World, names: Iterable[PoolName]) -> None:
+    """Raise `StorageError` if one of the pools can't be used now: not open, or unmounted."""
+    for name in dict.fromkeys(names):
+        await world.pools.driver(name).usage()
+
+
 async def settle(world: World, name: PoolName) -> None:
     """Put away what guests left in a pool that could not be used when they ended."""
     for qube in tuple(world.system.qubes.values()):

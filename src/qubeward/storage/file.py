@@ -10,7 +10,7 @@ Calls on different volumes run in parallel; those on one volume the caller's lan
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from ..host import files
 from ..host.threads import Threads
@@ -25,6 +25,7 @@ from .revisions import Copy
 CAPABILITIES: Final = Capabilities(cheap_snapshots=False, most_revisions=1, keeps_records=True)
 
 _THREADS: Final = 8
+T = TypeVar("T")
 
 
 class FileDriver:
@@ -63,6 +64,15 @@ class FileDriver:
         await self._threads.run(self._files.open)
         await self._ask_probe()
 
+    async def _change(self, act: Callable[..., T], *args: object) -> T:
+        """Do something to a volume, if the pool's directories are there: it may be unmounted."""
+
+        def do() -> T:
+            self._files.open()
+            return act(*args)
+
+        return await self._threads.run(do)
+
     async def _ask_probe(self) -> None:
         def ask() -> bool:
             with naming(f"pool directory {self._dir_path}"):
@@ -85,24 +95,24 @@ class FileDriver:
 
     async def create(self, volume: VolumeSpec) -> None:
         """Make the committed file, if the volume is saved; see `Driver.create`."""
-        await self._threads.run(self._files.create, volume)
+        await self._change(self._files.create, volume)
 
     async def remove(self, vid: str) -> None:
         """Remove the volume's files, and its qube's directory once that is empty."""
-        await self._threads.run(self._files.remove, vid)
+        await self._change(self._files.remove, vid)
 
     async def start(self, volume: VolumeSpec) -> BlockImage:
         """Make the working file; see `Driver.start`."""
-        return await self._threads.run(self._files.start, volume)
+        return await self._change(self._files.start, volume)
 
     async def stop(self, volume: VolumeSpec) -> None:
         """Commit or drop the working file; see `Driver.stop`."""
-        await self._threads.run(self._files.stop, volume)
+        await self._change(self._files.stop, volume)
 
     async def resize(self, volume: VolumeSpec, size_bytes: int, *, running: bool) -> None:
         """Grow the committed file. QEMU itself grows the file that a guest runs on."""
         if not running:
-            await self._threads.run(self._files.resize, volume, size_bytes)
+            await self._change(self._files.resize, volume, size_bytes)
 
     async def tidy(self, volume: VolumeSpec) -> None:
         """Do nothing: a stop leaves nothing for later."""
@@ -113,27 +123,27 @@ class FileDriver:
 
     async def snapshot(self, volume: VolumeSpec) -> Revision:
         """Add a revision: a second name for the committed file."""
-        return await self._threads.run(self._files.snapshot, volume)
+        return await self._change(self._files.snapshot, volume)
 
     async def revert(self, volume: VolumeSpec, revision: str) -> None:
         """Switch to a revision's file."""
-        await self._threads.run(self._files.revert, volume, revision)
+        await self._change(self._files.revert, volume, revision)
 
     async def import_begin(self, volume: VolumeSpec, size_bytes: int) -> Path:
         """Make the side file; see `Driver.import_begin`. A leftover one is replaced."""
-        return await self._threads.run(self._files.import_begin, volume, size_bytes)
+        return await self._change(self._files.import_begin, volume, size_bytes)
 
     async def clone(self, volume: VolumeSpec, source: VolumeSpec) -> None:
         """Make the side file a copy of another volume; see `Driver.clone`."""
-        await self._threads.run(self._files.clone, volume, source)
+        await self._change(self._files.clone, volume, source)
 
     async def import_end(self, volume: VolumeSpec, *, success: bool) -> None:
         """Switch to the side file, or drop it; see `Driver.import_end`."""
-        await self._threads.run(self._files.import_end, volume, success)
+        await self._change(self._files.import_end, volume, success)
 
     async def export_begin(self, volume: VolumeSpec) -> Path:
         """Return the committed file."""
-        return await self._threads.run(self._files.export, volume)
+        return await self._change(self._files.export, volume)
 
     async def export_end(self, volume: VolumeSpec) -> None:
         """Do nothing: nothing was made."""

@@ -10,9 +10,9 @@ the volume is. What the files are is in `qcow2_layout.py`; what becomes of them 
 Calls on different volumes run in parallel; those on one volume the caller's lane puts in order.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from ..host.threads import Threads
 from . import qcow2_place
@@ -25,6 +25,8 @@ from .qcow2_layers import Layers
 from .qcow2_volumes import Volumes
 
 CAPABILITIES: Final = Capabilities(cheap_snapshots=True, keeps_records=True)
+
+T = TypeVar("T")
 
 _THREADS: Final = 8
 # What copies gets threads of its own: it may take long, and no start should wait for it.
@@ -61,6 +63,15 @@ class Qcow2Driver:
         """Read what is there, and sweep away what a crash left half made."""
         await self._threads.run(qcow2_place.open_, self._dir_path, self._layers)
 
+    async def _change(self, threads: Threads, act: Callable[..., T], *args: object) -> T:
+        """Do something to a volume, if the pool is where it was: it may be unmounted."""
+
+        def do() -> T:
+            qcow2_place.check(self._dir_path)
+            return act(*args)
+
+        return await threads.run(do)
+
     async def teardown(self) -> None:
         """Remove the directories, if nothing is in them."""
         await self._threads.run(qcow2_place.teardown, self._dir_path, self._layers)
@@ -76,11 +87,11 @@ class Qcow2Driver:
 
     async def create(self, volume: VolumeSpec) -> None:
         """Make the pointer, if the volume is saved; see `Driver.create`."""
-        await self._threads.run(self._volumes.create, volume)
+        await self._change(self._threads, self._volumes.create, volume)
 
     async def remove(self, vid: str) -> None:
         """Remove the volume's files, and its qube's directory once that is empty."""
-        await self._threads.run(self._remove, vid)
+        await self._change(self._threads, self._remove, vid)
 
     def _remove(self, vid: str) -> None:
         self._contents.forget(vid)
@@ -88,16 +99,16 @@ class Qcow2Driver:
 
     async def start(self, volume: VolumeSpec) -> BlockImage:
         """Make an overlay, or an empty file; see `Driver.start`."""
-        return await self._threads.run(self._volumes.start, volume)
+        return await self._change(self._threads, self._volumes.start, volume)
 
     async def stop(self, volume: VolumeSpec) -> None:
         """Commit or drop the overlay; see `Driver.stop`."""
-        await self._threads.run(self._volumes.stop, volume)
+        await self._change(self._threads, self._volumes.stop, volume)
 
     async def resize(self, volume: VolumeSpec, size_bytes: int, *, running: bool) -> None:
         """Note the new size. QEMU itself grows the overlay that a guest runs on."""
         if not running:
-            await self._threads.run(self._volumes.resize, volume, size_bytes)
+            await self._change(self._threads, self._volumes.resize, volume, size_bytes)
 
     async def tidy(self, volume: VolumeSpec) -> None:
         """Merge the volume's layers if they are many; one volume at a time.
@@ -118,27 +129,27 @@ class Qcow2Driver:
 
     async def snapshot(self, volume: VolumeSpec) -> Revision:
         """Name the committed layer as a revision, too."""
-        return await self._threads.run(self._contents.snapshot, volume)
+        return await self._change(self._threads, self._contents.snapshot, volume)
 
     async def revert(self, volume: VolumeSpec, revision: str) -> None:
         """Name a revision's layer as the committed one."""
-        await self._threads.run(self._contents.revert, volume, revision)
+        await self._change(self._threads, self._contents.revert, volume, revision)
 
     async def import_begin(self, volume: VolumeSpec, size_bytes: int) -> Path:
         """Make a sparse file; see `Driver.import_begin`. A leftover one is replaced."""
-        return await self._threads.run(self._contents.import_begin, volume, size_bytes)
+        return await self._change(self._threads, self._contents.import_begin, volume, size_bytes)
 
     async def clone(self, volume: VolumeSpec, source: VolumeSpec) -> None:
         """Keep the source's layer for the end of the import; nothing is copied."""
-        await self._threads.run(self._contents.clone, volume, source)
+        await self._change(self._threads, self._contents.clone, volume, source)
 
     async def import_end(self, volume: VolumeSpec, *, success: bool) -> None:
         """Switch to the new layer, or drop it; see `Driver.import_end`."""
-        await self._threads.run(self._contents.import_end, volume, success)
+        await self._change(self._threads, self._contents.import_end, volume, success)
 
     async def export_begin(self, volume: VolumeSpec) -> Path:
         """Return the layer if it is raw and of the volume's size, else a copy that is."""
-        return await self._exports.run(self._contents.export_begin, volume)
+        return await self._change(self._exports, self._contents.export_begin, volume)
 
     async def export_end(self, volume: VolumeSpec) -> None:
         """Remove the copy."""

@@ -4,7 +4,9 @@ A start clones with FICLONE: the same short time for a volume of any size, and n
 guest writes. Files and crash rules are those of `image_files.py`.
 """
 
+import errno
 import functools
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -15,6 +17,9 @@ from .driver import Capabilities
 from .file import FileDriver
 from .options import parse_boolean, parse_directory
 
+log = logging.getLogger(__name__)
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 CAPABILITIES: Final = Capabilities(cheap_snapshots=True, keeps_records=True)
 
 _ADVICE: Final = (
@@ -41,8 +46,17 @@ def open_reflink(options: Mapping[str, str]) -> FileDriver:
 
 
 def probe_reflink(directory: Path, *, fallback: bool) -> bool:
-    """Say whether clones are cheap there; raise `StorageError` if they are not and must be."""
-    cheap = files.can_reflink(directory)
+    """Say whether clones are cheap there; raise `StorageError` if they are not and must be.
+
+    A full disk can't tell: then they are taken to be, so that its volumes can be read and removed.
+    """
+    try:
+        cheap = files.can_reflink(directory)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        log.warning("pool directory %s is full: clones are taken to be cheap there", directory)
+        cheap = True
     if not cheap and not fallback:
         raise StorageError(f"pool directory {directory}", _ADVICE)
     return cheap

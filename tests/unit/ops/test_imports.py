@@ -1,6 +1,7 @@
 """Imports from the host: the old content stays until the new is whole."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,12 @@ async def test_a_volume_is_not_resized_while_it_is_imported_to(made):
     assert "is being imported" in str(failure)
     await made.ok(END, "tpl", "root", "ok", endpoint=INTERNAL)
     await made.ok("admin.vm.volume.Resize", "tpl", "root", str(size + 4096))
+
+
+async def test_a_payload_on_its_way_is_not_ended_by_the_internal_call(made):
+    path = await begin(made)
+    key = made.qube("tpl").uuid, "root"
+    made.world.imports[key] = replace(made.world.imports[key], received=True)
+    failure = await made.refused(END, "tpl", "root", "ok", endpoint=INTERNAL)
+    assert "none was begun" in str(failure)
+    assert path.exists()

@@ -276,6 +276,55 @@ async def test_what_a_guest_left_in_a_pool_that_went_away_is_put_away_when_it_is
         assert (here / "appvms/away/private.img").read_bytes() == b"written by its guest"
 
 
+@pytest.mark.parametrize("driver", ["file", "qcow2"])
+async def test_a_pool_that_is_away_takes_no_change_and_loses_nothing(
+    tmp_path: Path, driver: str
+) -> None:
+    async with made_world(root=tmp_path, driver=driver) as made:
+        await made.create("tpl", "TemplateVM")
+        await add(made, driver=driver)
+        for name in ("halted", "runs"):
+            payload = f"name={name} label=red pool=ssd"
+            await made.ok("admin.vm.CreateInPool.AppVM", "dom0", "tpl", payload)
+        await made.ok("admin.vm.Start", "runs")
+        here, elsewhere = tmp_path / "srv/ssd", tmp_path / "srv/elsewhere"
+        (written,) = (here / "appvms/runs").glob("private-dirty*")
+        if driver == "qcow2":
+            with written.open("ab") as overlay:
+                overlay.write(b"Z" * 65536)
+        else:
+            written.write_bytes(b"written by its guest")
+        here.rename(elsewhere)
+        here.mkdir()
+        size = made.qube("halted").volumes["private"].size_bytes
+        for call in (
+            ("admin.vm.volume.Clear", "halted", "private", ""),
+            ("admin.vm.volume.Resize", "halted", "private", str(size + 4096)),
+            ("admin.vm.volume.Snapshot", "halted", "private", ""),
+            ("admin.vm.Remove", "halted", "", ""),
+        ):
+            assert "mounted?" in str(await made.refused(*call)), call
+        await made.ok("admin.vm.Kill", "runs")
+        assert made.qube("halted").volumes["private"].size_bytes == size
+        assert not list(here.iterdir()), "nothing is made in its place"
+        await SpaceWatch(made.world).look()
+
+        here.rmdir()
+        elsewhere.rename(here)
+        before = written.stat().st_ino
+        await SpaceWatch(made.world).look()
+        async with asyncio.timeout(10):
+            while written.exists():  # noqa: ASYNC110  # a file tells nobody
+                await asyncio.sleep(0.01)
+        kept = here / ("appvms/runs/private.img" if driver == "file" else "layers")
+        kept_inodes = [
+            path.stat().st_ino for path in ([kept] if kept.is_file() else kept.iterdir())
+        ]
+        assert before in kept_inodes, "what its guest wrote is the volume"
+        await made.ok("admin.vm.Start", "runs")
+        await made.ok("admin.vm.Remove", "halted")
+
+
 async def test_a_qube_of_a_pool_that_nobody_knows_is_quarantined(made) -> None:
     made.system.pools.pop("varlibqubes")
     made.world.pools._drivers.pop("varlibqubes")

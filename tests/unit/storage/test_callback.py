@@ -389,7 +389,7 @@ async def test_a_hook_that_made_the_place_anew_has_it_set_up(
     await driver.open()
     assert list(await driver.vids()) == []
     ready.does("pre_volume_create", f"rm -r {ready.pool}; mkdir {ready.pool}; echo xSIGNAL_setup")
-    await driver.create(PRIVATE)
+    assert "missing" in await fails(driver.create(PRIVATE))
     assert not (ready.pool / "vm-templates").exists()
     ready.does("pre_volume_create", f"rm -r {ready.pool}; mkdir {ready.pool}; echo SIGNAL_setup")
     await driver.create(PRIVATE)
