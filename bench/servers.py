@@ -1,6 +1,7 @@
 """Processes that are measured: started, asked when they are ready, clocked, and ended."""
 
 import contextlib
+import os
 import socket
 import struct
 import subprocess
@@ -13,6 +14,8 @@ from pathlib import Path
 from .load import call
 
 _READY_S = 120.0
+#: sun_path without its final zero (unix(7)).
+_MOST_BYTES = 107
 
 
 class ServerError(Exception):
@@ -68,6 +71,8 @@ def started(
     command: Sequence[str], path: Path, request: bytes, log: Path | None = None
 ) -> Iterator[Server]:
     """Run a server until the block ends; it is ready when it has answered the request."""
+    if len(os.fsencode(path)) > _MOST_BYTES:
+        raise ServerError(f"{path} is too long for a socket: choose another --dir")
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(log.open("ab")) if log else subprocess.DEVNULL
         begin = time.perf_counter()

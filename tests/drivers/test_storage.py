@@ -425,6 +425,20 @@ async def test_without_snapshots_a_guest_may_run_on_the_volume_itself(pool: Pool
         assert await read_committed(pool, bare, 1) == b"a", "the revision was not written to"
 
 
+async def test_the_path_that_is_told_is_that_of_what_a_guest_runs_on(pool: Pool) -> None:
+    for volume in (pool.root, pool.private):
+        await pool.driver.create(volume)
+    for volume in (
+        pool.private,
+        replace(pool.private, revisions_to_keep=-1),
+        pool.snapshot,
+        pool.volatile,
+    ):
+        image = await pool.driver.start(volume)
+        assert pool.driver.path(volume) == image.path
+        await pool.driver.stop(volume)
+
+
 # New contents.
 
 

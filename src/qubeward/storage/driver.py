@@ -62,6 +62,12 @@ class VolumeSpec:
     revisions_to_keep: int = 0
     ephemeral: bool = False
 
+    @property
+    def is_used_itself(self) -> bool:
+        """Say whether a guest runs on what is committed, in drivers that have no layers."""
+        is_origin = self.save_on_stop and not self.snap_on_start
+        return is_origin and (not self.rw or self.revisions_to_keep < 0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockImage:

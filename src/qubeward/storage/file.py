@@ -149,8 +149,8 @@ class FileDriver:
         """Do nothing: nothing was made."""
 
     def path(self, volume: VolumeSpec) -> Path:
-        """Return the working file's path."""
-        return self._files.at(volume.vid).dirty
+        """Return the path of the file that a guest runs on: the committed one, or a working one."""
+        return self._files.path(volume)
 
     async def size_bytes(self, volume: VolumeSpec) -> int:
         """Return the size of the working file, else of the committed one, else the planned."""

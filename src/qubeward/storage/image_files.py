@@ -104,6 +104,11 @@ class ImageFiles:
                 files.sync_directory(at.directory)
             files.remove_empty_directory(at.directory)
 
+    def path(self, volume: VolumeSpec) -> Path:
+        """Return the path of the file that a guest runs on. Touches no disk."""
+        at = self.at(volume.vid)
+        return at.committed if volume.is_used_itself else at.dirty
+
     def start(self, volume: VolumeSpec) -> BlockImage:
         """Make the working file, but for an origin that is used as it is."""
         at = self.at(volume.vid)

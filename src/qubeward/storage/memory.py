@@ -234,8 +234,9 @@ class MemoryDriver:
             os.close(fd)
 
     def path(self, volume: VolumeSpec) -> Path:
-        """Return the working image's name."""
-        return _at(volume.vid).dirty
+        """Return the name of the image that a guest runs on."""
+        at = _at(volume.vid)
+        return at.committed if volume.is_used_itself else at.dirty
 
     async def size_bytes(self, volume: VolumeSpec) -> int:
         """Return the working image's size, else the committed one's, else the planned."""
