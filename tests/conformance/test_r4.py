@@ -1,5 +1,8 @@
 """The recorded calls of R4's clients get the recorded replies, but for those listed here."""
 
+import time
+from pathlib import Path
+
 import pytest
 
 from conformance.daemon import daemon, exchange
@@ -56,8 +59,19 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
                 tokens[vector.expect["content"]] = answer[2:].decode("latin-1")
             elif vector.n in WITHHELD_TOKENS and answer.startswith(b"0\0"):
                 tokens[WITHHELD_TOKENS[vector.n]] = answer[2:].decode("latin-1")
+            elif vector.method == "admin.vm.Shutdown" and answer.startswith(b"0\0"):
+                await_halted(run / "qubesd.sock", vector.dest)
             found.append((vector, answer))
     return found
+
+
+def await_halted(path: Path, name: str) -> None:
+    """Wait for what a shutdown only begins: who recorded the lines took longer than it does."""
+    request = f"admin.vm.List+ dom0 name {name}\0".encode()
+    end = time.monotonic() + 10
+    while b" state=Halted " not in exchange(path, request):
+        assert time.monotonic() < end, f"{name} does not shut down"
+        time.sleep(0.01)
 
 
 def test_every_compared_line_agrees_or_is_listed(answers: Answers) -> None:
